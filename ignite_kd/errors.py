@@ -1,0 +1,24 @@
+"""What a user did wrong, and what went wrong in a run: one line each, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["RunFailed", "UserError", "unknown"]
+
+
+class UserError(ValueError):
+    """Wrong input: says what came, what is possible and what to do. The command line exits with 2."""
+
+
+class RunFailed(RuntimeError):
+    """A run that started well and could not go on. The command line exits with 1."""
+
+
+def unknown(kind: str, word: str, possible: Iterable[str]) -> UserError:
+    """The error for a name nobody knows, with the nearest one that exists."""
+    possible = list(possible)
+    nearest = difflib.get_close_matches(word, possible, n=1, cutoff=0.5)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return UserError(f"unknown {kind} '{word}'{hint} (possible: {', '.join(possible)})")
