@@ -1,0 +1,42 @@
+"""Loss heads, one method a file. A new one: copy `kd.py`, write `forward`, add its line here and its test."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from ignite_kd.errors import UserError, unknown
+from ignite_kd.heads.base import Head
+from ignite_kd.heads.cross_entropy import CrossEntropy
+from ignite_kd.heads.kd import KD
+from ignite_kd.heads.vid import VID
+
+__all__ = ["KD", "VID", "CrossEntropy", "Head", "build", "names", "options"]
+
+_HEADS: dict[str, type[Head]] = {head.name: head for head in (CrossEntropy, KD, VID)}
+
+
+def names() -> list[str]:
+    """The methods that `build` knows."""
+    return list(_HEADS)
+
+
+def options(name: str) -> dict[str, Any]:
+    """What can be set for a method, with the defaults (those of its constructor)."""
+    if name not in _HEADS:
+        raise unknown("method", name, names())
+    parameters = inspect.signature(_HEADS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def build(name: str, *, student: nn.Module, teacher: nn.Module | None = None, **settings: Any) -> Head:
+    """A method's head for two models, e.g. `build("vid", student=model, teacher=model, variant="benchmark")`."""
+    possible = options(name)
+    for setting in settings:
+        if setting not in possible:
+            raise unknown(f"option of {name}", setting, possible)
+    if teacher is None and _HEADS[name].needs_teacher:
+        raise UserError(f"the method '{name}' needs a teacher.")
+    return _HEADS[name].for_models(student, teacher, **settings)

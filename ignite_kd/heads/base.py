@@ -1,0 +1,76 @@
+"""What every head shares: how it is attached, and a few chores of tensors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from ignite.engine.events import EventEnum
+from torch import Tensor, nn
+
+from ignite_kd.engines import Attachment, StudentEngine
+from ignite_kd.events import DistillationEvents
+from ignite_kd.representation import Batch, Representation
+
+__all__ = ["Head", "at_least_float32", "pool_to_smaller"]
+
+
+class Head(nn.Module):
+    """A loss term. `forward` is pure: tensors in, one unweighted scalar out; it works in anybody's loop.
+
+    A head owns its projectors. `attach` is the adapter to a student: each step adds factor × forward under a name.
+    """
+
+    name: ClassVar[str]
+    needs_teacher: ClassVar[bool] = True
+
+    @classmethod
+    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> Head:
+        """This head for two models; heads with projectors read the models' `channels` here."""
+        return cls(**options)
+
+    def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no forward(student, teacher, batch) yet.")
+
+    def attach(
+        self,
+        student: StudentEngine,
+        factor: float = 1.0,
+        name: str | None = None,
+        event: EventEnum | Any = DistillationEvents.LOSSES,
+    ) -> Attachment:
+        """Add this term to each step of `student`, its parameters to the optimizer and its state to checkpoints.
+
+        Args:
+            factor: the weight of the term; `student.factors[name]` may be moved while training.
+            name: the key in `state.losses`; the method's name by default.
+            event: `DistillationEvents.LOSSES`, or a filtered one such as `LOSSES(every=2)`.
+
+        Returns:
+            ignite's handle; `remove()` takes everything back, and it works as a `with` block.
+        """
+        name = name or self.name
+        undo = student.add_head(self, name, factor)
+        return Attachment(student.add_event_handler(event, self._add_term, name), undo)
+
+    def _add_term(self, student: StudentEngine, name: str) -> None:
+        state = student.state
+        if self.needs_teacher and state.teacher is None:
+            raise RuntimeError(f"the head '{name}' needs a teacher: teacher.attach(student) before the run.")
+        student.add_loss(name, student.factors[name] * self(state.student, state.teacher, state.batch))
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision becomes float32, in which exponentials, logarithms and divisions are safe; the rest stays."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps at the smaller height of both, by averaging; vectors count as 1 × 1 maps."""
+    student, teacher = (x[:, :, None, None] if x.dim() == 2 else x for x in (student, teacher))
+    if student.shape[2] > teacher.shape[2]:
+        student = F.adaptive_avg_pool2d(student, teacher.shape[2:])
+    elif student.shape[2] < teacher.shape[2]:
+        teacher = F.adaptive_avg_pool2d(teacher, student.shape[2:])
+    return student, teacher

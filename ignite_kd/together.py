@@ -1,0 +1,98 @@
+"""Several students over one loader, batch by batch, so that they can share a teacher's forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ignite.engine import Engine, Events
+from ignite.engine.state import State
+
+from ignite_kd.engines import StudentEngine
+from ignite_kd.representation import Batch
+
+__all__ = ["run_together"]
+
+
+class _Feed:
+    """The loader as one student sees it: as long as the real one, giving the batch that was drawn for everybody."""
+
+    def __init__(self, length: int) -> None:
+        self.batch: Batch | None = None
+        self._length, self._start = length, 0
+
+    def seek(self, iteration: int) -> None:
+        self._start = iteration % self._length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch | None]:
+        start, self._start = self._start, 0
+        for _ in range(start, self._length):
+            yield self.batch
+
+
+class _Classmate:
+    """A student that pauses after each batch: `Engine.interrupt` makes `run` return, the next `run` goes on."""
+
+    def __init__(self, student: StudentEngine, length: int, max_epochs: int) -> None:
+        self.student, self.feed, self.max_epochs = student, _Feed(length), max_epochs
+        self.learning = True
+        self._handles = [
+            student.add_event_handler(Events.ITERATION_COMPLETED, Engine.interrupt),
+            student.add_event_handler(Events.INTERRUPT, self._pause),
+        ]
+
+    def _pause(self) -> None:
+        self.learning = True
+
+    def go_on(self, batch: Batch | None = None) -> None:
+        """One step with this batch, or whatever is left to do after the last one."""
+        self.feed.batch, self.learning = batch, False  # only a pause says that there is more to come
+        self.student.run(self.feed, max_epochs=self.max_epochs)
+
+    def leave(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_epochs: int) -> list[State]:
+    """Train several students on the same batches; each lives the events of an engine that runs alone.
+
+    The batch is drawn and moved once, a shared teacher looks at it once. A student that terminates early leaves, the
+    others go on. All must stand at the same iteration, as fresh ones or ones resumed from one moment do.
+    """
+    if not students:
+        return []
+    positions = {student.state.iteration for student in students}
+    if len(positions) > 1:
+        raise ValueError(f"students run together should stand at one iteration, but these are at {sorted(positions)}.")
+    length = len(loader)  # type: ignore[arg-type]
+    classmates = [_Classmate(student, length, max_epochs) for student in students]
+    try:
+        for batch in _batches(loader, length, positions.pop(), max_epochs):
+            batch = Batch.of(batch).to(students[0].device)
+            for classmate in classmates:
+                if classmate.learning:
+                    classmate.go_on(batch)
+            if not any(classmate.learning for classmate in classmates):
+                break
+        for classmate in classmates:
+            if classmate.learning:
+                classmate.go_on()
+    finally:
+        for classmate in classmates:
+            classmate.leave()
+    return [student.state for student in students]
+
+
+def _batches(loader: Iterable[Any], length: int, iteration: int, max_epochs: int) -> Iterator[Any]:
+    while iteration < length * max_epochs:
+        if hasattr(loader, "seek"):
+            loader.seek(iteration)
+        for batch in loader:
+            yield batch
+            iteration += 1
+            if iteration % length == 0:
+                break
