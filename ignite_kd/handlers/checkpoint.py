@@ -1,0 +1,109 @@
+"""Checkpoints that survive anything: written beside, named by their checksum, the old one removed last."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import pickle
+import re
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Events
+from ignite.engine.events import RemovableEventHandle
+
+from ignite_kd.engines import StudentEngine
+from ignite_kd.errors import RunFailed
+from ignite_kd.files import atomic_write
+
+__all__ = ["Checkpoints"]
+
+_NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
+
+
+class Checkpoints:
+    """Saves `objects` (anything with `state_dict`) at the end of each epoch, every so often within one, and at a stop.
+
+    Attach it last: what other handlers do at the end of an epoch is then part of what is saved.
+
+    Args:
+        folder: where; files are called `step-<iteration>-<checksum>.pt`.
+        objects: what, by name; `student.to_save()` and the handlers that have a state.
+        keep: how many to keep. Two, so that a torn newest one does not end a run.
+        seconds: how long an epoch may run without a checkpoint in it.
+        check: called before anything is written; raises where the state is not worth keeping.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        objects: Mapping[str, Any],
+        keep: int = 2,
+        seconds: float = 300.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folder, self.objects, self.keep, self.seconds, self.check = Path(folder), dict(objects), keep, seconds, check
+        self._saved_at = time.monotonic()
+
+    def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
+        return [
+            student.add_event_handler(Events.ITERATION_COMPLETED, self._save_when_due),
+            student.add_event_handler(Events.EPOCH_COMPLETED | Events.TERMINATE, self.save),
+        ]
+
+    def files(self) -> list[Path]:
+        """The checkpoints that are there, oldest first."""
+        return sorted(path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+
+    def save(self, student: StudentEngine) -> None:
+        self.check()
+        if idist.get_rank() > 0:
+            return
+        prefix = f"step-{student.state.iteration:09d}-"
+        if any(path.name.startswith(prefix) for path in self.files()):
+            return
+        content = io.BytesIO()
+        torch.save({name: thing.state_dict() for name, thing in self.objects.items()}, content)
+        name = f"{prefix}{hashlib.sha256(content.getbuffer()).hexdigest()[:16]}.pt"
+        try:
+            atomic_write(self.folder / name, content.getvalue())
+        except OSError as error:
+            raise RunFailed(f"the checkpoint {name} could not be written: {error.strerror}; the ones before are kept.") from None
+        for old in self.files()[: -self.keep]:
+            old.unlink()
+        self._saved_at = time.monotonic()
+
+    def _save_when_due(self, student: StudentEngine) -> None:
+        # never at the last step of an epoch: what ends the epoch would be lost between this checkpoint and the next
+        if time.monotonic() - self._saved_at > self.seconds and student.state.iteration % student.state.epoch_length:
+            self.save(student)
+
+    def load_latest(self) -> Path | None:
+        """Put the newest sound checkpoint back into the objects; a torn one is named and the one before it is used."""
+        for path in reversed(self.files()):
+            state = _read(path)
+            if state is None:
+                aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
+                path.replace(aside)
+                warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=2)
+                continue
+            for name, thing in self.objects.items():
+                thing.load_state_dict(state[name])
+            return path
+        return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    content = path.read_bytes()
+    match = _NAME.fullmatch(path.name)
+    if match is None or hashlib.sha256(content).hexdigest()[:16] != match[2]:
+        return None
+    with contextlib.suppress(RuntimeError, pickle.UnpicklingError, EOFError):
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return None
