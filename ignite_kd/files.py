@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 from ignite_kd.errors import UserError
 
-__all__ = ["atomic_write", "check_writable"]
+__all__ = ["atomic_write", "check_writable", "digest_of"]
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -42,6 +43,14 @@ def check_writable(path: str | Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place.") from None
+
+
+def digest_of(path: str | Path) -> str:
+    """The sha256 of a file's content."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path, or train that network first.") from None
 
 
 def _umask() -> int:

@@ -1,0 +1,69 @@
+"""Commands, one a file. Nothing here imports torch: help answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import NoReturn
+
+import click
+
+from ignite_kd.errors import RunFailed, UserError
+
+__all__ = ["commands", "run"]
+
+_COMMANDS = {
+    "quickstart": "See distillation help: a few minutes on a CPU, no download.",
+    "train-without-transfer": "Train a network alone, e.g. a teacher.",
+    "train-with-transfer": "Train a student with the knowledge of a teacher.",
+    "list": "Name the methods, models, data sets or recipes.",
+    "verify-resume": "Kill a training at a random step, resume it, compare bits.",
+}
+
+
+class _Commands(click.Group):
+    """A command's file is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            from ignite_kd.errors import unknown
+
+            raise unknown("command", cmd_name, _COMMANDS)
+        return importlib.import_module(f"ignite_kd.cli.{cmd_name.replace('-', '_')}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="ignite-kd", message="%(version)s")
+def commands() -> None:
+    """Knowledge distillation as pytorch-ignite engines."""
+
+
+def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
+    """Call a command and exit: 0 done, 1 a run that failed, 2 wrong input, each with one line on standard error."""
+    warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)  # type: ignore[assignment]
+    try:
+        status = command.main(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        _say(error.format_message())
+        status = 2
+    except UserError as error:
+        _say(str(error))
+        status = 2
+    except RunFailed as error:
+        _say(str(error))
+        status = 1
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)

@@ -1,0 +1,120 @@
+"""Options that several commands share, grouped in their help."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["GroupedCommand", "command_line", "data_options", "machine_options", "option", "run_options"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class _GroupedOption(click.Option):
+    def __init__(self, *names: Any, group: str = "Options", **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """Help under one heading a group of options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", "Help"), []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+class _Duration(click.ParamType):
+    """Seconds from 90, 90s, 15m or 2.5h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        scale = {"s": 1, "m": 60, "h": 3600}.get(value[-1:], None)
+        try:
+            seconds = float(value[:-1]) * scale if scale else float(value)
+        except ValueError:
+            self.fail(f"'{value}' is no duration; write 90, 90s, 15m or 2.5h.", param, ctx)
+        if not 0 < seconds < float("inf"):
+            self.fail(f"'{value}' should be a positive time.", param, ctx)
+        return seconds
+
+
+def option(*names: str, group: str, **settings: Any) -> Decorator:
+    """`click.option` in a group of the help, with its default shown."""
+    return click.option(*names, cls=_GroupedOption, group=group, **{"show_default": True, **settings})
+
+
+def _all(*decorators: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def data_options() -> Decorator:
+    group = "Data"
+    return _all(
+        option("--dataset", group=group, default="cifar10", help="cifar10, cifar100, folder or shapes."),
+        # an option of the original may stand without a value, as `--data-dir $DATA_DIR` does where that is not set
+        option("--data-dir", group=group, default="./data/", is_flag=False, flag_value="./data/", metavar="DIR",
+               help="Where the data is, or is downloaded to."),
+        option("--num-workers", group=group, type=click.IntRange(0), default=4, is_flag=False, flag_value=4,
+               help="Processes that read images; only 'folder' reads any, other data stays in memory."),
+        option("--samples-per-class", group=group, type=click.IntRange(1), metavar="M",
+               help="Learn from M images a class: the paper's 5000, 1000, 500, 100."),
+        option("--image-size", group=group, type=click.IntRange(8), help="Edge of the images of 'folder'.  [default: 32]"),
+    )  # fmt: skip
+
+
+def run_options(state_dict_path: str) -> Decorator:
+    group = "Run"
+    return _all(
+        option("--max-epochs", group=group, type=click.IntRange(1),
+               help="Epochs to train.  [default: the recipe's, 200]"),
+        option("--recipe", group=group, default="vid",
+               help="vid (the paper) or vid-released-code; fields may be changed: vid,decay=0.1,batch_size=64."),
+        option("--seed", group=group, type=click.IntRange(0), default=0, help="Of weights, order and augmentation."),
+        option("--state-dict-path", group=group, default=state_dict_path, metavar="FILE",
+               help="Where the trained weights go."),
+        option("--output-dir", group=group, metavar="DIR",
+               help="The run's folder: record, metrics, checkpoints, plots.  [default: one under ./runs/]"),
+        option("--resume", group=group, type=click.Choice(["auto", "never"]), default="never", is_flag=False,
+               flag_value="auto", help="auto: go on with an unfinished run of the same arguments, if there is one."),
+        option("--time-limit", group=group, type=_Duration(), metavar="TIME",
+               help="Stop in good order after 90s, 15m or 2.5h (exit status 75)."),
+        option("--tracker", group=group, metavar="NAME", help="Also write curves for tensorboard."),
+    )  # fmt: skip
+
+
+def machine_options() -> Decorator:
+    group = "Machine"
+    return _all(
+        option("--device", group=group, default="auto", is_flag=False, flag_value="auto",
+               help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."),
+        option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",
+               help="Number format of the networks' arithmetic."),
+        option("--compile", "compile_", group=group, is_flag=True, help="Compile the networks with torch.compile."),
+        option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
+               help="Processes that share each batch."),
+    )  # fmt: skip
+
+
+def command_line() -> str:
+    """What was typed, for the run's record."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,83 @@
+"""Train a student with a teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ignite_kd.cli.options import GroupedCommand, command_line, data_options, machine_options, option, run_options
+
+__all__ = ["command"]
+
+
+@click.command("train-with-transfer", cls=GroupedCommand)
+@option("--student-depth", group="Networks", default=16, help="Depth of the student's wide residual network.")
+@option("--student-width", group="Networks", default=1, help="Its width.")
+@option("--teacher-depth", group="Networks", default=40, help="Depth of the teacher's wide residual network.")
+@option("--teacher-width", group="Networks", default=2, help="Its width.")
+@option("--student", group="Networks", metavar="NAME", help="Another student by name.")
+@option("--teacher", group="Networks", metavar="NAME", help="Another teacher by name.")
+@option("--teacher-state-dict-path", group="Networks", default="./state_dict/teacher.th", metavar="FILE",
+        help="The trained teacher's weights.")
+@option("--variational-information-distillation-factor", group="Loss", default=0.1, help="Weight of VID.")
+@option("--knowledge-distillation-factor", group="Loss", default=1.0, help="Weight of KD.")
+@option("--knowledge-distillation-temperature", group="Loss", default=2.0, help="Softening of KD.")
+@option("--loss", group="Loss", multiple=True, metavar="NAME:FACTOR[,option=value…]",
+        help="A term of the loss, repeatable, instead of VID and KD; cross-entropy has factor 1 unless ce:FACTOR.")
+@data_options()
+@run_options(state_dict_path="./state_dict/student_with_transfer.th")
+@machine_options()
+def command(
+    student_depth: int,
+    student_width: int,
+    teacher_depth: int,
+    teacher_width: int,
+    student: str | None,
+    teacher: str | None,
+    teacher_state_dict_path: str,
+    variational_information_distillation_factor: float,
+    knowledge_distillation_factor: float,
+    knowledge_distillation_temperature: float,
+    loss: tuple[str, ...],
+    **shared: Any,
+) -> int:
+    """Train a student on labels and on what a trained teacher makes of the same images."""
+    from ignite_kd.cli.training import train
+    from ignite_kd.errors import UserError
+    from ignite_kd.plan import Term
+
+    if not knowledge_distillation_temperature > 0:
+        raise UserError(
+            f"--knowledge-distillation-temperature should be positive, but {knowledge_distillation_temperature} was given."
+        )
+    named = [Term.read(word) for word in loss]
+    if not named:
+        named = [
+            Term("kd", knowledge_distillation_factor, {"temperature": knowledge_distillation_temperature}),
+            Term("vid", variational_information_distillation_factor),
+        ]
+    elif any(map(_given, _PUBLISHED_TERMS)):
+        raise UserError("--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1.")
+    if not any(term.method == "ce" for term in named):
+        named.insert(0, Term("ce"))
+    return train(
+        shared,
+        student=student or f"wrn_{student_depth}_{student_width}",
+        teacher=teacher or f"wrn_{teacher_depth}_{teacher_width}",
+        teacher_path=teacher_state_dict_path,
+        terms=tuple(named),
+        command=command_line(),
+    )
+
+
+_PUBLISHED_TERMS = (
+    "variational_information_distillation_factor",
+    "knowledge_distillation_factor",
+    "knowledge_distillation_temperature",
+)
+
+
+def _given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE

@@ -1,0 +1,31 @@
+"""Train a network alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ignite_kd.cli.options import GroupedCommand, command_line, data_options, machine_options, option, run_options
+
+__all__ = ["command"]
+
+
+@click.command("train-without-transfer", cls=GroupedCommand)
+@option("--depth", group="Network", default=16, help="Depth of the wide residual network, 6n + 4.")
+@option("--width", group="Network", default=1, help="Its width.")
+@option("--model", group="Network", metavar="NAME", help="Another network by name, instead of --depth and --width.")
+@data_options()
+@run_options(state_dict_path="./state_dict/teacher.th")
+@machine_options()
+def command(depth: int, width: int, model: str | None, **shared: Any) -> int:
+    """Train a network from scratch: a teacher, or the student that a transfer is compared with."""
+    from ignite_kd.cli.training import train
+    from ignite_kd.plan import Term
+
+    return train(
+        shared,
+        student=model or f"wrn_{depth}_{width}",
+        terms=(Term("ce"),),
+        command=command_line(),
+    )

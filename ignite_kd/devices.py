@@ -1,0 +1,46 @@
+"""Devices and number formats by the words a command line uses."""
+
+from __future__ import annotations
+
+import torch
+
+from ignite_kd.errors import UserError
+
+__all__ = ["pick_device", "prepare_precision"]
+
+
+def pick_device(word: str = "auto") -> torch.device:
+    """`0`, `cuda:1`, `cpu`, `mps`, or `auto`: a GPU if there is one."""
+    if word in ("", "auto"):
+        word = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(f"cuda:{word}" if word.isdigit() else word)
+    except RuntimeError:
+        raise UserError(f"unknown device '{word}'; possible: a GPU's number, cuda:N, mps, cpu, auto.") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(f"--device {word} was asked for, but {_gpus(count)}; leave --device out or say --device cpu.")
+        torch.backends.cudnn.deterministic = True  # a resumed run must give the same bits
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps was asked for, but this machine has none; leave --device out or say --device cpu.")
+    elif device.type not in ("cpu", "mps"):
+        raise UserError(f"unknown device '{word}'; possible: a GPU's number, cuda:N, mps, cpu, auto.")
+    return device
+
+
+def prepare_precision(word: str, device: torch.device) -> str:
+    """What an engine is told for `--precision`; TensorFloat-32 is a switch of the whole process."""
+    if word != "tf32":
+        return word
+    if device.type != "cuda":
+        raise UserError(f"--precision tf32 is a format of NVIDIA GPUs, but the device is {device.type}; use fp32 or bf16.")
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    return "fp32"
+
+
+def _gpus(count: int) -> str:
+    if not count:
+        return "PyTorch sees no GPU here"
+    return f"this machine has only {count} GPU{'s' * (count > 1)}, counted from 0"

@@ -1,0 +1,34 @@
+"""A teacher must not have seen the images that validate its student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite_kd.data.split import Split, overlap
+from ignite_kd.errors import UserError
+from ignite_kd.loaders import Loaders
+
+__all__ = ["refuse_foreign_teacher"]
+
+
+def refuse_foreign_teacher(data: Loaders, card: dict[str, Any] | None, path: str, policy: str) -> str | None:
+    """A warning to print, or None; an error where the teacher's card says that validation would be worthless.
+
+    `policy` is the recipe's `foreign_teacher`: `refuse`, or `warn` as the released code, which did not look.
+    """
+    if data.split is None or not len(data.split.validation):
+        return None
+    if card is None or "split" not in card.get("data", {}):
+        return f"warning: no card beside {path} says which images that teacher was trained on; validation may flatter."
+    told = card["data"]
+    if told["digest"] != data.digest:
+        problem = f"{path} was trained on other data ({told['digest']}, here {data.digest})"
+    else:
+        assert data.labels is not None
+        seen = overlap(data.split, Split.from_json(told["split"], data.labels))
+        if not seen:
+            return None
+        problem = f"{path} was trained on {seen} of the {len(data.split.validation)} images that validate the student"
+    if policy == "refuse":
+        raise UserError(f"{problem}; train the teacher with this split, or add --recipe vid,foreign_teacher=warn.")
+    return f"warning: {problem}; validation flatters."

@@ -1,0 +1,55 @@
+"""One process or several: the same training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import ignite.distributed as idist
+import torch
+
+from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.plan import Plan
+
+__all__ = ["launch"]
+
+
+def launch(plan: Plan) -> int:
+    """Run a plan here, in `plan.processes` processes, or in those that torchrun started; returns the exit status."""
+    started_by_torchrun = int(os.environ.get("WORLD_SIZE", "1"))
+    if plan.processes == 1 and started_by_torchrun == 1:
+        return _train(0, plan)
+    backend = "nccl" if torch.cuda.is_available() and plan.device != "cpu" else "gloo"
+    if started_by_torchrun > 1:
+        with idist.Parallel(backend=backend) as parallel:
+            return parallel.run(_worker, plan)
+    try:
+        with idist.Parallel(backend=backend, nproc_per_node=plan.processes) as parallel:
+            parallel.run(_worker, plan)
+    except Exception as error:  # what a spawned process raised arrives as text
+        status = getattr(error, "exit_code", None)
+        if status is None:
+            raise
+        return int(status)
+    return 0
+
+
+def _worker(local_rank: int, plan: Plan) -> int:
+    """Errors are said once, by the process that has them, and become its exit status."""
+    try:
+        status = _train(local_rank, plan)
+    except (UserError, RunFailed) as error:
+        if idist.get_rank() == 0:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        status = 2 if isinstance(error, UserError) else 1
+    if status:
+        sys.exit(status)
+    return status
+
+
+def _train(local_rank: int, plan: Plan) -> int:
+    from ignite_kd.session import Session
+
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # errors are said in one line by the command
+    return Session(plan).run()

@@ -1,0 +1,85 @@
+"""From a plan to loaders: which images are learned from, which choose, which judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ignite_kd import data
+from ignite_kd.data.augmentation import Augmentation
+from ignite_kd.data.folder import folder_loaders
+from ignite_kd.data.split import Split, SplitSpec, split
+from ignite_kd.data.stream import Stream
+from ignite_kd.plan import Plan
+
+__all__ = ["Loaders", "prepare"]
+
+
+@dataclass
+class Loaders:
+    """Batches for training, validation (None where all images are learned from) and test, and what they are."""
+
+    train: Any
+    validation: Iterable[Any] | None
+    test: Iterable[Any]
+    classes: tuple[str, ...]
+    image_size: int
+    digest: str
+    split: Split | None
+    labels: Tensor | None  # of all training images, so that a teacher's split can be rebuilt
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's record and a card say about the data."""
+        parts = {"digest": self.digest, "classes": len(self.classes)}
+        return parts | ({"split": self.split.to_json()} if self.split else {})
+
+
+def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int = 0, world_size: int = 1) -> Loaders:
+    """The loaders of a plan; `split_seed` repeats the fresh split of the run that is resumed."""
+    share: dict[str, Any] = {"rank": rank, "world_size": world_size}
+    recipe = plan.recipe
+    if plan.dataset == "folder":
+        found = folder_loaders(
+            plan.data_dir,
+            recipe.batch_size,
+            image_size=plan.image_size or 32,
+            seed=plan.seed,
+            num_workers=plan.num_workers,
+            samples_per_class=plan.samples_per_class,
+            **share,
+        )
+        size = plan.image_size or 32
+        test = found.test or found.validation
+        return Loaders(found.train, found.validation, test, tuple(found.classes), size, found.digest, None, None)
+
+    dataset = data.load(plan.dataset, plan.data_dir)
+    # the released code keeps 10 000 of 50 000 for validation: a fifth, of smaller sets too
+    validation = min(recipe.validation_images, len(dataset.train) // 5)
+    fresh = recipe.fresh_split and split_seed is None
+    seed = None if fresh else split_seed or 0
+    spec = SplitSpec(validation, plan.samples_per_class, seed=seed, stratified=not recipe.fresh_split)
+    parts = split(dataset.train.labels, spec)
+    common: dict[str, Any] = {"mean": dataset.mean, "std": dataset.std, "device": device, **share}
+    quiet: dict[str, Any] = {"shuffle": False, "augmentation": None, **common}
+    return Loaders(
+        Stream(
+            dataset.train,
+            recipe.batch_size,
+            indices=parts.train,
+            seed=plan.seed,
+            shuffle=True,
+            augmentation=Augmentation(mode=recipe.padding),
+            **common,
+        ),
+        Stream(dataset.train, recipe.evaluation_batch_size, indices=parts.validation, **quiet) if validation else None,
+        Stream(dataset.test, recipe.evaluation_batch_size, **quiet),
+        dataset.classes,
+        dataset.train.images.shape[-1],
+        dataset.digest(),
+        parts,
+        dataset.train.labels,
+    )

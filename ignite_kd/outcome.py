@@ -1,0 +1,87 @@
+"""The end of a run: the test set read once, weights and card written, the result said in a line."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import TYPE_CHECKING, Any
+
+import ignite.distributed as idist
+
+from ignite_kd.handlers import evaluate, plots, versions
+from ignite_kd.heads import VID
+from ignite_kd.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from ignite_kd.session import Session
+
+__all__ = ["conclude"]
+
+
+def conclude(session: Session) -> str:
+    """Evaluate last and best, write what stays, and return the summary that is printed."""
+    plan, record = session.plan, session.record
+    student = session.student
+    results: dict[str, Any] = {}
+    if session.best is not None:
+        validated = student.state.metrics or (record.read() or [{}])[-1]
+        results["validation"] = {"last": validated.get("validation/accuracy"), "best": session.best.accuracy}
+        results["best_epoch"] = session.best.epoch
+    if session.recipe.test_at_end:
+        results["test"] = {"last": _test(session, session.model)}
+        if session.best is not None and session.best.path.exists():
+            idist.barrier()
+            best = copy.deepcopy(session.model)
+            load_weights(best, session.best.path)
+            results["test"]["best"] = _test(session, best)
+    summary = _summary(results, plan.max_epochs)
+    if session.rank > 0:
+        return summary
+    if plan.state_dict_path:
+        state = {name: tensor.cpu() for name, tensor in session.model.state_dict().items()}
+        vid = next((head for head in student.heads.values() if isinstance(head, VID)), None)
+        if session.recipe.student_file == "released" and vid is not None:
+            state = {name: tensor.cpu() for name, tensor in vid.released_layout(state).items()}
+        save_weights(plan.state_dict_path, state, _card(session, results))
+        summary += f"\nweights  {plan.state_dict_path}"
+    if plots.available():
+        plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
+    record.update(status="finished", results=results, summary=summary, epochs=plan.max_epochs)
+    return summary
+
+
+def _test(session: Session, model: Any) -> dict[str, float]:
+    return evaluate(model, session.data.test, session.device, session.precision)
+
+
+def _card(session: Session, results: dict[str, Any]) -> dict[str, Any]:
+    plan = session.plan
+    return {
+        "model": plan.student,
+        "num_classes": len(session.data.classes),
+        "dataset": plan.dataset,
+        "data": session.data.describe(),
+        "recipe": session.recipe.name,
+        "quirks": session.recipe.quirks(),
+        "loss": [f"{t.factor:g} {t.method} {t.options or ''}".strip() for t in plan.terms if t.factor],
+        "teacher": plan.teacher,
+        "epochs": plan.max_epochs,
+        "seed": plan.seed,
+        "precision": plan.precision,
+        "results": results,
+        "command": plan.command,
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "run": str(session.folder),
+    }
+
+
+def _summary(results: dict[str, Any], epochs: int) -> str:
+    parts = []
+    for name in ("validation", "test"):
+        found = results.get(name)
+        if found:
+            last, best = (v["accuracy"] if isinstance(v, dict) else v for v in (found["last"], found.get("best")))
+            chosen = "" if best is None else f", best {best:.2%} (epoch {results['best_epoch']}, chosen on validation)"
+            parts.append(f"{name} accuracy: last {last:.2%} (epoch {epochs}){chosen}")
+    return "result   " + "; ".join(parts) if parts else "result   trained; no test or validation was asked for"

@@ -1,0 +1,73 @@
+"""The folder of a run: which one, whether it may be gone on with, and who works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from pathlib import Path
+from typing import IO, Any
+
+from ignite_kd.errors import UserError
+from ignite_kd.plan import Plan
+
+__all__ = ["choose", "lock", "refuse_changes"]
+
+
+def choose(plan: Plan) -> tuple[Path, bool]:
+    """The folder for a plan, and whether a run stands in it that is to be resumed."""
+    if plan.output_dir is not None:
+        folder = Path(plan.output_dir)
+        there = (folder / "run.json").exists()
+        if there and plan.resume == "never":
+            raise UserError(f"{folder} holds a run already; add --resume auto to go on with it, or choose another folder.")
+        _make(folder)
+        return folder, there
+    base = Path("runs") / plan.title()
+    numbered = itertools.chain([base], (base.with_name(f"{base.name}-{i}") for i in itertools.count(2)))
+    last = None
+    for folder in numbered:
+        if not (folder / "run.json").exists():
+            break
+        last = folder
+    if plan.resume == "auto" and last is not None:
+        return last, True
+    _make(folder)
+    return folder, False
+
+
+def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The record of the run in `folder`; an error where the arguments would not lead to its result."""
+    try:
+        record = json.loads((folder / "run.json").read_text())
+        before = record["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
+    changed = [
+        f"{name} was {before.get(name)!r} and is {identity.get(name)!r}"
+        for name in sorted({*before, *identity})
+        if before.get(name) != identity.get(name)
+    ]
+    if changed:
+        raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
+    return record
+
+
+def lock(folder: Path) -> IO[str]:
+    """Keep other processes out of the folder until this one ends, however it ends."""
+    handle = open(folder / ".lock", "w")  # noqa: SIM115 (open as long as the process lives)
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is training in {folder}; wait for it or choose another --output-dir.") from None
+    return handle
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create {folder}: {error.strerror}; choose another --output-dir.") from None

@@ -1,0 +1,225 @@
+"""One training from a plan: build, attach, run. Every command that trains comes through here."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import ignite.distributed as idist
+import torch
+from torch import nn
+
+from ignite_kd import heads, loaders, models, run_folder
+from ignite_kd.devices import pick_device, prepare_precision
+from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
+from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.files import check_writable, digest_of
+from ignite_kd.foreign import refuse_foreign_teacher
+from ignite_kd.handlers import (
+    AverageGradients,
+    Checkpoints,
+    Console,
+    EpochMeans,
+    Evaluate,
+    KeepBest,
+    RunRecord,
+    SeedSteps,
+    StepSchedule,
+    StopOnNonFinite,
+    Stopping,
+    tracker,
+    versions,
+)
+from ignite_kd.outcome import conclude
+from ignite_kd.plan import Plan, Term
+from ignite_kd.weights import load_weights, read_card
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A training, ready to run. `student` is an engine: anything else may be attached to it before `run()`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.recipe = plan, plan.recipe
+        self.stopping = Stopping(plan.time_limit)
+        self.rank, self.processes = idist.get_rank(), idist.get_world_size()
+        self.device = idist.device() if self.processes > 1 else pick_device(plan.device)
+        self.precision = prepare_precision(plan.precision, self.device)
+        if plan.state_dict_path:
+            check_writable(plan.state_dict_path)
+        teacher_digest = digest_of(plan.teacher_path) if plan.teacher_path else None
+        self.identity = plan.identity() | {"teacher_sha256": teacher_digest}
+        self.before = self._enter_folder()
+
+        split_seed = self.before.get("data", {}).get("split", {}).get("seed")
+        self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
+        self.teacher = self._build_teacher() if plan.teacher else None
+        torch.manual_seed(plan.seed)
+        self.model = self._build_model(plan.student)
+        self.student = self._build_student()
+        self._attach_handlers()
+        if self.before:
+            self._resume()
+
+    def run(self) -> int:
+        """Train to the end or to a stop; returns the exit status."""
+        state, length = self.student.state, len(self.data.train)
+        total = self.plan.max_epochs * length
+        if state.iteration >= total and self.before.get("status") == "finished":
+            self.say(f"{self.folder} is finished: {self.before['summary']}")
+            return 0
+        self._write_record()
+        self._describe()
+        started = time.monotonic()
+        if state.iteration < total:
+            try:
+                with self.stopping:
+                    self.student.run(self.data.train, max_epochs=self.plan.max_epochs)
+            except RunFailed as error:
+                self.record.update(status="failed", error=str(error))
+                saved = self.checkpoints.files()
+                where = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
+                raise RunFailed(f"{error} ({where})") from None
+        seconds = self.before.get("seconds", 0.0) + time.monotonic() - started
+        self.record.update(seconds=round(seconds, 3))
+        if state.iteration < total:
+            reason = self.stopping.reason or "a handler"
+            self.record.update(status="stopped", reason=reason)
+            done = f"{state.iteration // length} of {self.plan.max_epochs} epochs"
+            self.say(f"stopped by {reason} after {done}, saved in {self.folder}; go on with --resume auto")
+            return self.stopping.status
+        self.say(conclude(self))
+        return 0
+
+    def say(self, line: str) -> None:
+        """Print a line, once however many processes there are."""
+        if self.rank == 0:
+            click.echo(line)
+
+    def _enter_folder(self) -> dict[str, Any]:
+        chosen, resuming = run_folder.choose(self.plan) if self.rank == 0 else ("", False)
+        self.folder = Path(idist.broadcast(str(chosen), src=0, safe_mode=True) if self.processes > 1 else chosen)
+        before = {}
+        if self.processes > 1:
+            resuming = bool(idist.broadcast(float(resuming), src=0, safe_mode=True))
+        if resuming:
+            before = run_folder.refuse_changes(self.folder, self.identity)
+        if self.rank == 0:
+            self._lock = run_folder.lock(self.folder)
+        return before
+
+    def _build_model(self, name: str) -> nn.Module:
+        size = {"image_size": self.data.image_size} if name.startswith("mlp") else {}
+        model = models.build(name, num_classes=len(self.data.classes), **size)
+        return model
+
+    def _build_teacher(self) -> TeacherEngine:
+        name, path = str(self.plan.teacher), str(self.plan.teacher_path)
+        model = self._build_model(name)
+        load_weights(model, path)
+        card = read_card(path)
+        warning = refuse_foreign_teacher(self.data, card, path, self.recipe.foreign_teacher)
+        if warning:
+            self.say(warning)
+        some = list(itertools.islice(self.data.validation or self.data.test, 8))
+        accuracy = EvaluationEngine(model, self.device, self.precision).run(some).metrics["accuracy"]
+        self.teacher_accuracy = f"{accuracy:.1%} of {sum(len(b.labels) for b in some)} held-out images"
+        teacher = TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
+        if self.plan.compile:
+            teacher.model.represent = torch.compile(teacher.model.represent)  # type: ignore[assignment]
+        return teacher
+
+    def _build_student(self) -> StudentEngine:
+        recipe = self.recipe
+        optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+        )
+        student = StudentEngine(self.model, optimizer, self.device, self.precision)
+        SeedSteps(self.plan.seed, self.rank).attach(student)
+        if self.teacher is not None:
+            self.teacher.attach(student)
+        for term in self.plan.terms:
+            if term.factor:
+                self._build_head(term).attach(student, factor=term.factor)
+        if self.plan.compile:
+            self.model.represent = torch.compile(self.model.represent)  # type: ignore[assignment]
+        return student
+
+    def _build_head(self, term: Term) -> heads.Head:
+        options = dict(term.options)
+        if "softplus_twice" in heads.options(term.method):
+            options.setdefault("softplus_twice", self.recipe.softplus_twice)
+        teacher = None if self.teacher is None else self.teacher.model
+        return heads.build(term.method, student=self.model, teacher=teacher, **options)
+
+    def _attach_handlers(self) -> None:
+        """At the end of an epoch: measure, judge, record, show, and save last what all of them then hold."""
+        student, recipe, plan = self.student, self.recipe, self.plan
+        StepSchedule(recipe.learning_rate, recipe.milestones, recipe.decay).attach(student)
+        if self.processes > 1:
+            AverageGradients().attach(student)
+        means, finite = EpochMeans(), StopOnNonFinite()
+        means.attach(student)
+        finite.attach(student)
+        objects = student.to_save() | {"means": means}
+        self.best: KeepBest | None = None
+        if self.data.validation is not None:
+            evaluation = Evaluate(self.data.validation)
+            evaluation.attach(student)
+            objects["validation"] = evaluation
+            self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
+        self.record = RunRecord(self.folder)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", objects, check=finite.check)
+        if self.rank == 0:
+            if self.best is not None:
+                self.best.attach(student)
+            self.record.attach(student)
+            Console(total_epochs=plan.max_epochs).attach(student)
+            if plan.tracker:
+                tracker(plan.tracker, self.folder / plan.tracker).attach(student)
+        self.checkpoints.attach(student)
+        self.stopping.attach(student)
+
+    def _resume(self) -> None:
+        found = self.checkpoints.load_latest()
+        state, length = self.student.state, len(self.data.train)
+        if found is not None and state.epoch_length != length:
+            raise UserError(f"{found} was written with {state.epoch_length} batches an epoch, but the data gives {length}.")
+        self.record.truncate(state.iteration // length)
+        self.say(f"resuming {self.folder} after {state.iteration // length} epochs, {state.iteration % length} batches")
+
+    def _write_record(self) -> None:
+        if self.rank == 0:
+            self.record.update(
+                status="running",
+                identity=self.identity,
+                plan=asdict(self.plan),
+                command=self.plan.command,
+                quirks=self.recipe.quirks(),
+                data=self.data.describe(),
+                parameters=sum(p.numel() for p in self.model.parameters()),
+                versions=versions(),
+                started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+            )
+
+    def _describe(self) -> None:
+        plan, data = self.plan, self.data
+        chosen = f"{len(data.split.train)} images to learn from, {len(data.split.validation)} to validate, " if data.split else ""
+        self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
+        self.say(f"student  {plan.student}, {sum(p.numel() for p in self.model.parameters()):,} parameters, on {self.device}")
+        if self.teacher is not None:
+            self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: right on {self.teacher_accuracy}")
+        terms = (f"{t.factor:g} {t.method}{t.options or ''}" for t in plan.terms if t.factor)
+        self.say(f"loss     {' + '.join(terms)}")
+        quirks = ", ".join(self.recipe.quirks()) or "none"
+        self.say(f"recipe   {self.recipe.name}; quirks of the released code that are on: {quirks}")
+        self.say(f"folder   {self.folder}")
