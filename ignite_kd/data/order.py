@@ -40,6 +40,8 @@ class Order:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise UserError("there are no images to go through; give at least one.")
+        if self.batch_size < 1:
+            raise UserError(f"a batch of {self.batch_size} images was asked for; give at least 1.")
         if self.batch_size < self.world_size:
             raise UserError(
                 f"a batch of {self.batch_size} cannot be shared by {self.world_size} processes; "

@@ -15,15 +15,16 @@ from ignite_kd.data.randomness import uniform
 __all__ = ["draw", "shapes"]
 
 SIZE, TRAIN, TEST = 32, 10_000, 2_000
+# What makes it easy or hard; chosen so that RESULT
+RADIUS = (0.45, 0.7)  # of the disk a form lies in; 1 is half an image
+SWING = 0.2  # of a texture around its colour, at most
+GRAIN = 0.06  # of each pixel, at most
 
 
 def _half_planes(u: Tensor, v: Tensor, sides: int, distance: float) -> Tensor:
     """In how many of the half-planes that bound a regular polygon a point lies."""
-    angles = [2 * math.pi * side / sides for side in range(sides)]
-    count = torch.zeros_like(u, dtype=torch.uint8)
-    for angle in angles:
-        count += u * math.cos(angle) + v * math.sin(angle) < distance
-    return count
+    angles = (2 * math.pi * side / sides for side in range(sides))
+    return sum((u * math.cos(angle) + v * math.sin(angle) < distance).byte() for angle in angles)
 
 
 # Each form inside the unit disk, as an inequality. All are their own mirror image, so that a flip keeps the class.
@@ -79,7 +80,7 @@ def draw(numbers: Tensor, form: str | None, seed: int = 0) -> tuple[Tensor, Tens
     line = (torch.arange(SIZE, dtype=torch.float64) + 0.5) / (SIZE / 2) - 1
     x, y = line.view(1, -1), line.view(-1, 1)
     p = uniform(seed, numbers, torch.arange(4).view(4, 1), 0).view(4, -1, 1, 1)
-    radius, angle = 0.35 + 0.3 * p[0], 2 * math.pi * p[1]
+    radius, angle = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * p[0], 2 * math.pi * p[1]
     left, down = x - (2 * p[2] - 1) * (1 - radius), y - (2 * p[3] - 1) * (1 - radius)
     cos, sin = torch.cos(angle) / radius, torch.sin(angle) / radius
     if form is None:
@@ -90,9 +91,9 @@ def draw(numbers: Tensor, form: str | None, seed: int = 0) -> tuple[Tensor, Tens
     # Every channel of the form's colour is its ground's, moved a part of the way round: both are uniform, never alike.
     ground = uniform(seed, numbers, torch.arange(3).view(3, 1), 1)
     figure = (ground + 0.3 + 0.4 * uniform(seed, numbers, torch.arange(3).view(3, 1), 2)) % 1
-    swing = 0.5 * uniform(seed, numbers, torch.arange(6).view(6, 1), 3) - 0.25
+    swing = SWING * (2 * uniform(seed, numbers, torch.arange(6).view(6, 1), 3) - 1)
     textures = torch.where(mask, _texture(seed, numbers, 4, x, y), _texture(seed, numbers, 5, x, y))
-    grain = 0.2 * uniform(seed, numbers.view(-1, 1, 1), torch.arange(SIZE**2).view(SIZE, SIZE)) - 0.1
+    grain = GRAIN * (2 * uniform(seed, numbers.view(-1, 1, 1), torch.arange(SIZE**2).view(SIZE, SIZE)) - 1)
     channels = []
     for channel in range(3):
         a, b, s, t = (k.view(-1, 1, 1) for k in (figure[channel], ground[channel], swing[channel], swing[channel + 3]))
@@ -118,4 +119,4 @@ def shapes(seed: int = 0) -> Dataset:
     Colours and textures of form and ground tell nothing about the class. The masks are exact.
     """
     train, test = _images(0, TRAIN, seed), _images(TRAIN, TEST, seed)
-    return Dataset("shapes", train, test, tuple(FORMS), mean=(0.5, 0.5, 0.5), std=(0.3, 0.3, 0.3))
+    return Dataset("shapes", train, test, tuple(FORMS), mean=(0.5, 0.5, 0.5), std=(0.295, 0.295, 0.295))

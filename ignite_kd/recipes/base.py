@@ -36,6 +36,9 @@ QUIRKS = {
     "fresh_split": Quirk(
         False, True, "every run draws its own unseeded split, so a student is validated on images its teacher has seen"
     ),
+    "foreign_teacher": Quirk(
+        "refuse", "warn", "a teacher that was trained on the student's validation images is accepted"
+    ),
     "test_at_end": Quirk(True, False, "the test set is loaded but never evaluated; what is printed is validation"),
     "student_file": Quirk(
         "plain", "released", "branches and variances are saved as part of the student; its file loads only with them"
@@ -66,20 +69,21 @@ class Recipe:
     teacher_batch_statistics: bool = False
     softplus_twice: bool = False
     fresh_split: bool = False
+    foreign_teacher: str = "refuse"
     test_at_end: bool = True
     student_file: str = "plain"
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay")
-        for field in positive:
+        for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay"):
             if not getattr(self, field) > 0:
-                raise UserError(f"{field} of recipe {self.name} should be positive, but {getattr(self, field)} was given.")
+                raise UserError(f"{field} of a recipe should be positive, but {getattr(self, field)} was given.")
         for field in ("momentum", "weight_decay", "validation_images"):
             if not getattr(self, field) >= 0:
-                raise UserError(f"{field} of recipe {self.name} should not be negative: {getattr(self, field)} was given.")
-        for field, possible in (("padding", ("reflect", "zeros")), ("student_file", ("plain", "released"))):
+                raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
+        words = {"padding": ("reflect", "zeros"), "student_file": ("plain", "released")}
+        for field, possible in (words | {"foreign_teacher": ("refuse", "warn")}).items():
             if getattr(self, field) not in possible:
-                raise unknown(f"{field} of recipe {self.name}", getattr(self, field), possible)
+                raise unknown(f"{field} of a recipe", getattr(self, field), possible)
 
     def quirks(self) -> dict[str, Any]:
         """The quirks of a released code that are on."""

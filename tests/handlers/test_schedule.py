@@ -1,0 +1,32 @@
+import pytest
+import torch
+from ignite.engine import Events
+
+from ignite_kd import StudentEngine
+from ignite_kd.handlers import StepSchedule
+from ignite_kd.heads import CrossEntropy
+
+
+@pytest.mark.parametrize("decay", [0.2, 0.9])
+def test_the_rate_is_torchs_multi_step_rate_to_the_last_digit(decay):
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [60, 120, 160], decay)
+    ours = StepSchedule(0.1, (60, 120, 160), decay)
+    for epochs_done in range(200):
+        assert ours(epochs_done) == optimizer.param_groups[0]["lr"]
+        optimizer.step()
+        theirs.step()
+
+
+def test_the_epoch_after_a_milestone_is_the_first_with_the_lower_rate():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    student = StudentEngine(model, torch.optim.SGD(model.parameters(), lr=1.0))
+    CrossEntropy().attach(student)
+    StepSchedule(0.5, (2,), 0.1).attach(student)
+    rates = []
+    student.add_event_handler(
+        Events.ITERATION_STARTED, lambda engine: rates.append(engine.optimizer.param_groups[0]["lr"])
+    )
+    student.run([(torch.zeros(2, 4), torch.tensor([0, 1]))], max_epochs=4)
+    assert rates == [0.5, 0.5, 0.05, 0.05]

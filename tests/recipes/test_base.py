@@ -1,0 +1,59 @@
+import pytest
+
+from ignite_kd import recipes
+from ignite_kd.errors import UserError
+from ignite_kd.recipes import QUIRKS, get
+
+
+def test_the_default_recipe_has_the_papers_numbers():
+    recipe = get("vid")
+    assert (recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (0.1, 0.9, 5e-4)
+    assert (recipe.epochs, recipe.batch_size, recipe.milestones, recipe.decay) == (200, 128, (60, 120, 160), 0.2)
+    assert recipe.quirks() == {}
+
+
+def test_the_released_codes_recipe_has_every_quirk_on():
+    recipe = get("vid-released-code")
+    assert recipe.quirks().keys() == QUIRKS.keys()
+    assert recipe.decay == 0.9 and recipe.teacher_batch_statistics and not recipe.test_at_end
+
+
+@pytest.mark.parametrize("field", QUIRKS)
+def test_each_quirk_can_be_switched_on_alone_from_the_command_line(field):
+    released = QUIRKS[field].released
+    recipe = get(f"vid,{field}={released}")
+    assert recipe.quirks() == {field: released}
+
+
+def test_fields_of_every_kind_can_be_changed():
+    recipe = get("vid,batch_size=64, learning_rate=0.05,milestones=3+5,nesterov=yes,padding=zeros")
+    assert (recipe.batch_size, recipe.learning_rate, recipe.milestones) == (64, 0.05, (3, 5))
+    assert recipe.nesterov is True and recipe.padding == "zeros"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("vidd", "unknown recipe 'vidd'; did you mean 'vid'"),
+        ("vid,deccay=0.1", "did you mean 'decay'"),
+        ("vid,decay", "should read field=value"),
+        ("vid,decay=fast", "takes a number"),
+        ("vid,batch_size=1.5", "takes a whole number"),
+        ("vid,nesterov=maybe", "takes true or false"),
+        ("vid,milestones=a+b", "takes numbers joined by"),
+        ("vid,decay=-1", "should be positive"),
+        ("vid,decay=nan", "should be positive"),
+        ("vid,weight_decay=-1", "should not be negative"),
+        ("vid,padding=reflct", "did you mean 'reflect'"),
+        ("vid,name=mine", "unknown field"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(word, message):
+    with pytest.raises(UserError, match=message) as caught:
+        get(word)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_recipe_says_where_its_numbers_come_from():
+    for name in recipes.names():
+        assert len(recipes.get(name).source) > 20

@@ -1,0 +1,56 @@
+import dataclasses
+import json
+
+import pytest
+
+from ignite_kd import recipes
+from ignite_kd.errors import UserError
+from ignite_kd.plan import Plan, Term
+
+
+def test_a_term_reads_name_factor_and_options():
+    term = Term.read("vid:0.1,variant=benchmark,initial_variance=2,softplus_twice=true,stages=layer2:layer3+pooled")
+    assert (term.method, term.factor) == ("vid", 0.1)
+    assert term.options == {
+        "variant": "benchmark",
+        "initial_variance": 2,
+        "softplus_twice": True,
+        "stages": "layer2:layer3+pooled",
+    }
+    assert Term.read("kd") == Term("kd", 1.0, {})
+
+
+@pytest.mark.parametrize("word", ["kd:much", "kd:-1", "kd:nan", "kd:inf", "kd:1,temperature"])
+def test_a_term_that_makes_no_sense_is_refused_in_one_line(word):
+    with pytest.raises(UserError) as caught:
+        Term.read(word)
+    assert "\n" not in str(caught.value)
+
+
+PLAN = Plan(student="wrn_16_1", recipe=recipes.get("vid"), terms=(Term("ce"), Term("kd", 0.5)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"student": "wrn_10_1"}, {"recipe": recipes.get("vid,decay=0.9")}, {"terms": (Term("ce"),)},
+     {"dataset": "shapes"}, {"samples_per_class": 5}, {"precision": "bf16"}, {"processes": 2}],
+)  # fmt: skip
+def test_what_changes_the_result_changes_the_identity_and_the_folder(change):
+    other = dataclasses.replace(PLAN, **change)
+    assert other.identity() != PLAN.identity()
+    assert other.title() != PLAN.title()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"max_epochs": 7}, {"output_dir": "x"}, {"device": "cpu"}, {"num_workers": 0}, {"time_limit": 3.0},
+     {"data_dir": "y"}, {"command": "z"}, {"tracker": "tensorboard"}, {"resume": "auto"}, {"state_dict_path": "w"}],
+)  # fmt: skip
+def test_what_does_not_change_the_result_changes_neither(change):
+    other = dataclasses.replace(PLAN, **change)
+    assert other.identity() == PLAN.identity()
+    assert other.title() == PLAN.title()
+
+
+def test_the_identity_survives_json():
+    assert json.loads(json.dumps(PLAN.identity())) == PLAN.identity()

@@ -1,0 +1,78 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ignite_kd import recipes, run_folder
+from ignite_kd.errors import UserError
+from ignite_kd.plan import Plan
+
+PLAN = Plan(student="wrn_16_1", recipe=recipes.get("vid"))
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def record(folder, **content):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(content))
+
+
+def test_each_new_run_has_a_folder_of_its_own():
+    first, resuming = run_folder.choose(PLAN)
+    assert not resuming and first.is_dir()
+    record(first)
+    second, resuming = run_folder.choose(PLAN)
+    assert not resuming and second.name == f"{first.name}-2"
+
+
+def test_resume_auto_takes_the_newest_run_of_the_same_arguments_or_a_new_folder():
+    auto = dataclasses.replace(PLAN, resume="auto")
+    first, resuming = run_folder.choose(auto)
+    assert not resuming
+    record(first)
+    record(first.with_name(f"{first.name}-2"))
+    assert run_folder.choose(auto) == (first.with_name(f"{first.name}-2"), True)
+    assert run_folder.choose(dataclasses.replace(auto, seed=3))[1] is False
+
+
+def test_a_named_folder_with_a_run_is_only_gone_on_with_when_asked(tmp_path):
+    plan = dataclasses.replace(PLAN, output_dir=str(tmp_path / "mine"))
+    assert run_folder.choose(plan) == (tmp_path / "mine", False)
+    record(tmp_path / "mine")
+    with pytest.raises(UserError, match="holds a run already; add --resume auto"):
+        run_folder.choose(plan)
+    assert run_folder.choose(dataclasses.replace(plan, resume="auto")) == (tmp_path / "mine", True)
+
+
+def test_changed_arguments_are_refused_by_name(tmp_path):
+    record(tmp_path, identity=PLAN.identity())
+    assert run_folder.refuse_changes(tmp_path, PLAN.identity())["identity"] == PLAN.identity()
+    with pytest.raises(UserError, match="seed was 0 and is 4"):
+        run_folder.refuse_changes(tmp_path, dataclasses.replace(PLAN, seed=4).identity())
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_file_that_is_no_record_is_refused(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="is no run's record"):
+        run_folder.refuse_changes(tmp_path, PLAN.identity())
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot create"):
+        run_folder.choose(dataclasses.replace(PLAN, output_dir=str(tmp_path / "file" / "run")))
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    code = f"from pathlib import Path; from ignite_kd import run_folder; run_folder.lock(Path({str(tmp_path)!r}))"
+    held = run_folder.lock(tmp_path)
+    refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "another process is training" in refused.stderr
+    held.close()
+    subprocess.run([sys.executable, "-c", code], check=True)
