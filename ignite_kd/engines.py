@@ -63,7 +63,7 @@ class StudentEngine(Engine):
         super().__init__(StudentEngine._step)
         self.device = torch.device(device) if device is not None else device_of(model)
         self.model = model.to(self.device)
-        self.optimizer = optimizer
+        self.optimizer, self.precision = optimizer, precision
         self._autocast = _autocast(self.device, precision)
         self.teacher: TeacherEngine | None = None
         self.heads: dict[str, nn.Module] = {}

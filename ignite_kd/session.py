@@ -85,6 +85,8 @@ class Session:
                 saved = self.checkpoints.files()
                 where = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
                 raise RunFailed(f"{error} ({where})") from None
+            finally:
+                self.console.close()
         seconds = self.before.get("seconds", 0.0) + time.monotonic() - started
         self.record.update(seconds=round(seconds, 3))
         if state.iteration < total:
@@ -177,13 +179,13 @@ class Session:
             evaluation.attach(student)
             objects["validation"] = evaluation
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
-        self.record = RunRecord(self.folder)
+        self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", objects, check=finite.check)
         if self.rank == 0:
             if self.best is not None:
                 self.best.attach(student)
             self.record.attach(student)
-            Console(total_epochs=plan.max_epochs).attach(student)
+            self.console.attach(student)
             if plan.tracker:
                 tracker(plan.tracker, self.folder / plan.tracker).attach(student)
         self.checkpoints.attach(student)

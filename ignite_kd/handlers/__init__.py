@@ -1,0 +1,36 @@
+"""Event handlers for a student: what happens around the steps, one matter a file."""
+
+from __future__ import annotations
+
+from ignite_kd.handlers import plots
+from ignite_kd.handlers.checkpoint import Checkpoints
+from ignite_kd.handlers.console import Console
+from ignite_kd.handlers.distributed import AverageGradients
+from ignite_kd.handlers.epoch_means import EpochMeans
+from ignite_kd.handlers.evaluation import Evaluate, evaluate
+from ignite_kd.handlers.finite import StopOnNonFinite, weights_are_finite
+from ignite_kd.handlers.keep_best import KeepBest
+from ignite_kd.handlers.record import RunRecord, versions
+from ignite_kd.handlers.schedule import StepSchedule
+from ignite_kd.handlers.seeding import SeedSteps
+from ignite_kd.handlers.stopping import Stopping
+from ignite_kd.handlers.trackers import tracker
+
+__all__ = [
+    "AverageGradients",
+    "Checkpoints",
+    "Console",
+    "EpochMeans",
+    "Evaluate",
+    "KeepBest",
+    "RunRecord",
+    "SeedSteps",
+    "StepSchedule",
+    "StopOnNonFinite",
+    "Stopping",
+    "evaluate",
+    "plots",
+    "tracker",
+    "versions",
+    "weights_are_finite",
+]

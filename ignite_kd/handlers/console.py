@@ -1,0 +1,93 @@
+"""Progress: a bar with the remaining time on a terminal, else one line an epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from ignite.engine import Events
+from ignite.engine.events import RemovableEventHandle
+from tqdm import tqdm
+
+from ignite_kd.engines import StudentEngine
+
+__all__ = ["Console"]
+
+_SHOWN = ("train/loss", "train/accuracy", "validation/accuracy")
+
+
+class Console:
+    """Shows how far a run is. Attach it after what fills `state.metrics`.
+
+    Args:
+        stream: standard error for the bar, standard output for the lines, unless one is given.
+        total_epochs: to tell the remaining time; by default those of the engine's run.
+    """
+
+    def __init__(self, stream: TextIO | None = None, total_epochs: int | None = None) -> None:
+        self.terminal = (stream or sys.stderr).isatty()
+        self.stream = stream or (sys.stderr if self.terminal else sys.stdout)
+        self.total_epochs = total_epochs
+        self._bar: tqdm | None = None
+        self._began = self._first = 0.0
+
+    def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
+        handles = [
+            student.add_event_handler(Events.STARTED | Events.EPOCH_STARTED, self._begin),
+            student.add_event_handler(Events.EPOCH_COMPLETED, self._epoch),
+        ]
+        if self.terminal:
+            handles += [
+                student.add_event_handler(Events.ITERATION_COMPLETED, self._advance),
+                student.add_event_handler(Events.COMPLETED | Events.TERMINATE, self.close),
+            ]
+        return handles
+
+    def _begin(self, student: StudentEngine) -> None:
+        state = student.state
+        if not self._began:
+            self._began, self._first = time.monotonic(), state.iteration
+        if self.terminal and self._bar is None and state.epoch_length:
+            total = self._epochs(student) * state.epoch_length
+            self._bar = tqdm(total=total, initial=state.iteration, file=self.stream, unit="step", dynamic_ncols=True)
+
+    def _advance(self, student: StudentEngine) -> None:
+        if self._bar is not None:
+            self._bar.update(student.state.iteration - self._bar.n)
+            self._bar.set_description(f"epoch {student.state.epoch}/{self._epochs(student)}", refresh=False)
+
+    def _epoch(self, student: StudentEngine) -> None:
+        state, total = student.state, self._epochs(student)
+        found = [(name, state.metrics[name]) for name in _SHOWN if name in state.metrics]
+        values = "  ".join(f"{name.replace('/', ' ')} {value:{_format(name)}}" for name, value in found)
+        rate = student.optimizer.param_groups[0]["lr"]
+        line = f"epoch {state.epoch}/{total}  {values}  lr {rate:g}"
+        if self._bar is not None:
+            self._bar.write(line, file=self.stream)
+            return
+        steps = state.iteration - self._first
+        seconds = time.monotonic() - self._began
+        if steps > 0 and state.epoch_length:
+            left = (total * state.epoch_length - state.iteration) * seconds / steps
+            line += f"  {seconds / steps:.3f} s/step  {_duration(left)} left"
+        print(line, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away; a run that ends in an exception leaves that to its caller."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _epochs(self, student: StudentEngine) -> int:
+        return self.total_epochs or student.state.max_epochs or 1
+
+
+def _format(name: str) -> str:
+    return ".2%" if name.endswith("accuracy") else ".4f"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

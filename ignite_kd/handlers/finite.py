@@ -1,0 +1,73 @@
+"""A loss that is no number stops the run and is named; what is saved stays sound."""
+
+from __future__ import annotations
+
+import torch
+from ignite.engine import Events
+from ignite.engine.events import RemovableEventHandle
+from torch import Tensor, nn
+
+from ignite_kd.engines import StudentEngine
+from ignite_kd.errors import RunFailed
+
+__all__ = ["StopOnNonFinite", "weights_are_finite"]
+
+
+class StopOnNonFinite:
+    """Raises `RunFailed`, naming the term, epoch and iteration, when a loss has become NaN or infinite.
+
+    Each step notes on the device which terms are finite; the host looks every `every` steps, at the end of an epoch,
+    and through `check()` before a checkpoint is written. So nothing waits for a GPU, and no bad state is ever saved.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self.every = every
+        self._student: StudentEngine | None = None
+        self._first_bad: dict[str, Tensor] = {}  # by term: the iteration at which it was first bad, 0 while it never was
+
+    def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
+        self._student = student
+        return [
+            student.add_event_handler(Events.ITERATION_COMPLETED, self._note),
+            student.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self.check_losses),
+            student.add_event_handler(Events.EPOCH_COMPLETED, self.check_losses),
+        ]
+
+    def check_losses(self) -> None:
+        """Raise where a term has been bad since the last look."""
+        if self._student is None:
+            return
+        found = [(step, name) for name, tensor in self._first_bad.items() if (step := int(tensor))]
+        if found:
+            iteration, name = min(found)
+            epoch = (iteration - 1) // (self._student.state.epoch_length or 1) + 1
+            raise RunFailed(
+                f"the loss '{name}' was NaN or infinite at epoch {epoch}, iteration {iteration}; "
+                "lower its factor or the learning rate"
+            )
+
+    def check(self) -> None:
+        """Raise unless the losses and the weights are finite: called before a checkpoint is written."""
+        self.check_losses()
+        student = self._student
+        if student is None:
+            return
+        for name, module in {"student": student.model, **student.heads}.items():
+            if not weights_are_finite(module):
+                raise RunFailed(
+                    f"the weights of '{name}' became NaN or infinite by epoch {student.state.epoch}, "
+                    f"iteration {student.state.iteration}; lower the learning rate"
+                )
+
+    def _note(self, student: StudentEngine) -> None:
+        iteration = student.state.iteration
+        for name, loss in student.state.output["losses"].items():
+            bad = (~loss.isfinite()).to(torch.int32) * iteration
+            before = self._first_bad.get(name)
+            self._first_bad[name] = bad if before is None else torch.where(before > 0, before, bad)
+
+
+def weights_are_finite(module: nn.Module) -> bool:
+    """Whether every parameter and buffer is a number; the host waits once."""
+    floating = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point() and t.numel()]
+    return not floating or bool(torch.stack([t.detach().isfinite().all() for t in floating]).all())

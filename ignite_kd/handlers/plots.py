@@ -1,0 +1,67 @@
+"""Pictures of a run; needs matplotlib, which is an extra."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ignite_kd.errors import UserError
+from ignite_kd.files import atomic_write
+
+__all__ = ["available", "plot_curves", "plot_images"]
+
+_PANELS = {"loss": ("train/loss", "validation/loss"), "accuracy": ("train/accuracy", "validation/accuracy")}
+_DASHES = {"train": ":", "validation": "-"}
+
+
+def available() -> bool:
+    """Whether matplotlib is here."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> None:
+    """Loss and accuracy over the epochs, one colour a run: `runs` maps names to what `RunRecord.read` gives."""
+    figure = _figure(width=10, height=4)
+    for panel, (title, keys) in enumerate(_PANELS.items(), 1):
+        axes = figure.add_subplot(1, 2, panel)
+        axes.set(title=title, xlabel="epoch")
+        for colour, (name, lines) in enumerate(runs.items()):
+            for key in keys:
+                points = [(line["epoch"], line[key]) for line in lines if key in line]
+                if points:
+                    source = key.split("/")[0]
+                    axes.plot(*zip(*points, strict=True), _DASHES[source], color=f"C{colour}", label=f"{name}, {source}")
+        if axes.lines:
+            axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def plot_images(images: Tensor, titles: Sequence[str], path: str | Path, columns: int = 10) -> None:
+    """A sheet of N × 3 × H × W images, uint8 or in [0, 1], with a title each."""
+    rows = -(-len(images) // columns)
+    figure = _figure(width=columns, height=1.25 * rows)
+    for place, (image, title) in enumerate(zip(images, titles, strict=True), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(image.permute(1, 2, 0).cpu().numpy())
+        axes.set_title(title, fontsize="small")
+        axes.axis("off")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    except ImportError:
+        raise UserError("plots need matplotlib; install it with: pip install 'ignite-kd[plots]'") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    atomic_write(path, content.getvalue())

@@ -1,0 +1,87 @@
+"""What a run leaves to read: `run.json`, and `metrics.jsonl` with a line for each epoch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+from ignite.engine.events import RemovableEventHandle
+
+from ignite_kd.engines import StudentEngine
+from ignite_kd.errors import RunFailed
+from ignite_kd.files import atomic_write
+
+__all__ = ["RunRecord", "versions"]
+
+
+class RunRecord:
+    """The record in `folder`. Both files are replaced as a whole, so that they are never found half written."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._since = time.monotonic()
+
+    def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
+        """Attach after what fills `state.metrics`."""
+        return [
+            student.add_event_handler(Events.EPOCH_STARTED, self._begin),
+            student.add_event_handler(Events.EPOCH_COMPLETED, self._add),
+        ]
+
+    def update(self, **entries: Any) -> None:
+        """Set entries of `run.json`; the others stay."""
+        path = self.folder / "run.json"
+        record = json.loads(path.read_text()) if path.exists() else {}
+        _write(path, json.dumps(record | entries, indent=2) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """The epochs so far, one dictionary a line of `metrics.jsonl`."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def truncate(self, epoch: int) -> None:
+        """Forget the epochs after `epoch`: a resumed run does them again."""
+        lines = self.read()
+        if any(line["epoch"] > epoch for line in lines):
+            self._write_lines([line for line in lines if line["epoch"] <= epoch])
+
+    def _begin(self) -> None:
+        self._since = time.monotonic()
+
+    def _add(self, student: StudentEngine) -> None:
+        state = student.state
+        self.truncate(state.epoch - 1)
+        line = {
+            "epoch": state.epoch,
+            "iteration": state.iteration,
+            "learning_rate": student.optimizer.param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - self._since, 3),
+        }
+        self._write_lines([*self.read(), line | state.metrics])
+
+    def _write_lines(self, lines: list[dict[str, Any]]) -> None:
+        _write(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def versions() -> dict[str, str]:
+    """What this ran with."""
+    packages = ("ignite-kd", "torch", "torchvision", "pytorch-ignite", "numpy")
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # e.g. run from a clone that was not installed
+            continue
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        atomic_write(path, text)
+    except OSError as error:
+        raise RunFailed(f"{path} could not be written: {error.strerror}; what was there before is kept.") from None
