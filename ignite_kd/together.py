@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
-from ignite.engine.state import State
+from ignite.engine.events import State
 
 from ignite_kd.engines import StudentEngine
 from ignite_kd.representation import Batch
