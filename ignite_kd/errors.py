@@ -21,4 +21,5 @@ def unknown(kind: str, word: str, possible: Iterable[str]) -> UserError:
     possible = list(possible)
     nearest = difflib.get_close_matches(word, possible, n=1, cutoff=0.5)
     hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    return UserError(f"unknown {kind} '{word}'{hint} (possible: {', '.join(possible)})")
+    more = ", …" if len(possible) > 20 else ""
+    return UserError(f"unknown {kind} '{word}'{hint} (possible: {', '.join(possible[:20])}{more})")

@@ -16,8 +16,9 @@ __all__ = ["draw", "shapes"]
 
 SIZE, TRAIN, TEST = 32, 10_000, 2_000
 # What makes it easy or hard; chosen so that RESULT
-RADIUS = (0.45, 0.7)  # of the disk a form lies in; 1 is half an image
-SWING = 0.2  # of a texture around its colour, at most
+RADIUS = (0.6, 0.85)  # of the disk a form lies in; 1 is half an image
+TURN = 0.5  # of a form to either side, in radians, at most
+SWING = 0.12  # of a texture around its colour, at most
 GRAIN = 0.06  # of each pixel, at most
 
 
@@ -80,7 +81,7 @@ def draw(numbers: Tensor, form: str | None, seed: int = 0) -> tuple[Tensor, Tens
     line = (torch.arange(SIZE, dtype=torch.float64) + 0.5) / (SIZE / 2) - 1
     x, y = line.view(1, -1), line.view(-1, 1)
     p = uniform(seed, numbers, torch.arange(4).view(4, 1), 0).view(4, -1, 1, 1)
-    radius, angle = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * p[0], 2 * math.pi * p[1]
+    radius, angle = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * p[0], TURN * (2 * p[1] - 1)
     left, down = x - (2 * p[2] - 1) * (1 - radius), y - (2 * p[3] - 1) * (1 - radius)
     cos, sin = torch.cos(angle) / radius, torch.sin(angle) / radius
     if form is None:

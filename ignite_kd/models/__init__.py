@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from ..errors import unknown
-from .mlp import MLP
-from .tap import tap
-from .wrn import WideResNet
+from ignite_kd.errors import unknown
+from ignite_kd.models.mlp import MLP
+from ignite_kd.models.tap import tap
+from ignite_kd.models.wrn import WideResNet
 
 __all__ = ["MLP", "WideResNet", "build", "names", "tap"]
 

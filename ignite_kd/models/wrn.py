@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..representation import Features, Representation
+from ignite_kd.errors import UserError
+from ignite_kd.representation import Features, Representation
 
 __all__ = ["WideResNet"]
 
