@@ -28,7 +28,7 @@ _HOME = {
 }
 _FOLDERS = ("data", "handlers", "heads", "models", "recipes")
 
-__all__ = [*_HOME, *_FOLDERS]  # noqa: PLE0604
+__all__ = [*_HOME, *_FOLDERS]
 
 
 def __getattr__(name: str) -> Any:

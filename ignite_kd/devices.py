@@ -20,10 +20,14 @@ def pick_device(word: str = "auto") -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise UserError(f"--device {word} was asked for, but {_gpus(count)}; leave --device out or say --device cpu.")
+            raise UserError(
+                f"--device {word} was asked for, but {_gpus(count)}; leave --device out or say --device cpu."
+            )
         torch.backends.cudnn.deterministic = True  # a resumed run must give the same bits
     elif device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("--device mps was asked for, but this machine has none; leave --device out or say --device cpu.")
+        raise UserError(
+            "--device mps was asked for, but this machine has none; leave --device out or say --device cpu."
+        )
     elif device.type not in ("cpu", "mps"):
         raise UserError(f"unknown device '{word}'; possible: a GPU's number, cuda:N, mps, cpu, auto.")
     return device
@@ -34,7 +38,9 @@ def prepare_precision(word: str, device: torch.device) -> str:
     if word != "tf32":
         return word
     if device.type != "cuda":
-        raise UserError(f"--precision tf32 is a format of NVIDIA GPUs, but the device is {device.type}; use fp32 or bf16.")
+        raise UserError(
+            f"--precision tf32 is a format of NVIDIA GPUs, but the device is {device.type}; use fp32 or bf16."
+        )
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     return "fp32"

@@ -68,7 +68,7 @@ class StudentEngine(Engine):
         self.teacher: TeacherEngine | None = None
         self.heads: dict[str, nn.Module] = {}
         self.factors: dict[str, float] = {}  # a handler may move these: warm-up, annealing
-        counted_by_iteration: Any = {event: "iteration" for event in DistillationEvents}
+        counted_by_iteration: Any = dict.fromkeys(DistillationEvents, "iteration")
         self.register_events(*DistillationEvents, event_to_attr=counted_by_iteration)
         self.add_event_handler(Events.EPOCH_STARTED, StudentEngine._begin_epoch)
         self.add_event_handler(Events.ITERATION_STARTED, StudentEngine._begin_step)
@@ -217,7 +217,9 @@ class TeacherEngine(EvaluationEngine):
         if student.teacher is not None:
             raise ValueError("the student has a teacher already; remove() that attachment first.")
         if student.device != self.device:
-            raise ValueError(f"the teacher is on {self.device} but the student on {student.device}; give both one device=.")
+            raise ValueError(
+                f"the teacher is on {self.device} but the student on {student.device}; give both one device=."
+            )
         student.teacher = self
 
         def undo() -> None:

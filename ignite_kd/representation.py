@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """This batch on `device`; the same tensors where they already lie there."""
-        return Batch(*(None if t is None else t.to(device, non_blocking=True) for t in self))
+        indices = None if self.indices is None else self.indices.to(device, non_blocking=True)
+        return Batch(self.images.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), indices)
 
 
 class Features(Mapping[str, Tensor]):
@@ -85,5 +86,5 @@ class Representation:
 def represent(model: nn.Module, images: Tensor) -> Representation:
     """`model.represent(images)`, or just the logits of a model that has no such method."""
     if hasattr(model, "represent"):
-        return model.represent(images)
+        return cast(Any, model).represent(images)
     return Representation(logits=model(images))

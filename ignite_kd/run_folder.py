@@ -20,7 +20,9 @@ def choose(plan: Plan) -> tuple[Path, bool]:
         folder = Path(plan.output_dir)
         there = (folder / "run.json").exists()
         if there and plan.resume == "never":
-            raise UserError(f"{folder} holds a run already; add --resume auto to go on with it, or choose another folder.")
+            raise UserError(
+                f"{folder} holds a run already; add --resume auto to go on with it, or choose another folder."
+            )
         _make(folder)
         return folder, there
     base = Path("runs") / plan.title()
@@ -62,7 +64,9 @@ def lock(folder: Path) -> IO[str]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"another process is training in {folder}; wait for it or choose another --output-dir.") from None
+            raise UserError(
+                f"another process is training in {folder}; wait for it or choose another --output-dir."
+            ) from None
     return handle
 
 

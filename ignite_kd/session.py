@@ -133,7 +133,7 @@ class Session:
         self.teacher_accuracy = f"{accuracy:.1%} of {sum(len(b.labels) for b in some)} held-out images"
         teacher = TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
         if self.plan.compile:
-            teacher.model.represent = torch.compile(teacher.model.represent)  # type: ignore[assignment]
+            teacher.model.represent = torch.compile(teacher.model.represent)  # type: ignore
         return teacher
 
     def _build_student(self) -> StudentEngine:
@@ -153,7 +153,7 @@ class Session:
             if term.factor:
                 self._build_head(term).attach(student, factor=term.factor)
         if self.plan.compile:
-            self.model.represent = torch.compile(self.model.represent)  # type: ignore[assignment]
+            self.model.represent = torch.compile(self.model.represent)  # type: ignore
         return student
 
     def _build_head(self, term: Term) -> heads.Head:
@@ -195,7 +195,9 @@ class Session:
         found = self.checkpoints.load_latest()
         state, length = self.student.state, len(self.data.train)
         if found is not None and state.epoch_length != length:
-            raise UserError(f"{found} was written with {state.epoch_length} batches an epoch, but the data gives {length}.")
+            raise UserError(
+                f"{found} was written with {state.epoch_length} batches an epoch, but the data gives {length}."
+            )
         self.record.truncate(state.iteration // length)
         self.say(f"resuming {self.folder} after {state.iteration // length} epochs, {state.iteration % length} batches")
 
@@ -215,9 +217,15 @@ class Session:
 
     def _describe(self) -> None:
         plan, data = self.plan, self.data
-        chosen = f"{len(data.split.train)} images to learn from, {len(data.split.validation)} to validate, " if data.split else ""
+        chosen = (
+            f"{len(data.split.train)} images to learn from, {len(data.split.validation)} to validate, "
+            if data.split
+            else ""
+        )
         self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
-        self.say(f"student  {plan.student}, {sum(p.numel() for p in self.model.parameters()):,} parameters, on {self.device}")
+        self.say(
+            f"student  {plan.student}, {sum(p.numel() for p in self.model.parameters()):,} parameters, on {self.device}"
+        )
         if self.teacher is not None:
             self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: right on {self.teacher_accuracy}")
         terms = (f"{t.factor:g} {t.method}{t.options or ''}" for t in plan.terms if t.factor)

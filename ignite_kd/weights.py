@@ -128,7 +128,9 @@ def _read(path: str | Path) -> Any:
 
 def _torn(path: str | Path) -> UserError:
     size = os.path.getsize(path)
-    return UserError(f"{path} is torn or no file of weights ({size:,} bytes); copy it again, or train that network again.")
+    return UserError(
+        f"{path} is torn or no file of weights ({size:,} bytes); copy it again, or train that network again."
+    )
 
 
 def _unwrap(found: Any, path: str | Path) -> tuple[State, str, dict[str, Any]]:
@@ -144,7 +146,9 @@ def _unwrap(found: Any, path: str | Path) -> tuple[State, str, dict[str, Any]]:
     if not is_state:
         kind = f"a dictionary of {', '.join(map(str, list(found)[:4]))}, …" if isinstance(found, Mapping) else "no"
         kind = kind if isinstance(found, Mapping) and found else f"{type(found).__name__}"
-        raise UserError(f"{path} holds {kind} where a state dict is needed; save model.state_dict() and name that file.")
+        raise UserError(
+            f"{path} holds {kind} where a state dict is needed; save model.state_dict() and name that file."
+        )
     return dict(found), layout, meta
 
 
@@ -188,7 +192,9 @@ def _refuse_misfit(state: State, wanted: Mapping[str, Tensor], model: nn.Module,
         return
     seen, needed = describe(state), describe(wanted) or getattr(model, "name", type(model).__name__)
     if seen and seen != needed:
-        raise UserError(f"{path} looks like {seen}, not like {needed}; name the network and the data it was trained for.")
+        raise UserError(
+            f"{path} looks like {seen}, not like {needed}; name the network and the data it was trained for."
+        )
     parts = [f"{what}: {_some(names)}" for what, names in
              (("missing", missing), ("unexpected", unexpected), ("of another shape", other)) if names]  # fmt: skip
     raise UserError(f"{path} does not fit {needed}; {'; '.join(parts)}.")

@@ -43,7 +43,7 @@ class _Duration(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        scale = {"s": 1, "m": 60, "h": 3600}.get(value[-1:], None)
+        scale = {"s": 1, "m": 60, "h": 3600}.get(value[-1:])
         try:
             seconds = float(value[:-1]) * scale if scale else float(value)
         except ValueError:
@@ -78,7 +78,7 @@ def data_options() -> Decorator:
                help="Processes that read images; only 'folder' reads any, other data stays in memory."),
         option("--samples-per-class", group=group, type=click.IntRange(1), metavar="M",
                help="Learn from M images a class: the paper's 5000, 1000, 500, 100."),
-        option("--image-size", group=group, type=click.IntRange(8), help="Edge of the images of 'folder'.  [default: 32]"),
+        option("--image-size", group=group, type=click.IntRange(8), help="Edge of 'folder's images.  [default: 32]"),
     )  # fmt: skip
 
 

@@ -18,13 +18,23 @@ __all__ = ["command"]
 @option("--teacher-width", group="Networks", default=2, help="Its width.")
 @option("--student", group="Networks", metavar="NAME", help="Another student by name.")
 @option("--teacher", group="Networks", metavar="NAME", help="Another teacher by name.")
-@option("--teacher-state-dict-path", group="Networks", default="./state_dict/teacher.th", metavar="FILE",
-        help="The trained teacher's weights.")
+@option(
+    "--teacher-state-dict-path",
+    group="Networks",
+    default="./state_dict/teacher.th",
+    metavar="FILE",
+    help="The trained teacher's weights.",
+)
 @option("--variational-information-distillation-factor", group="Loss", default=0.1, help="Weight of VID.")
 @option("--knowledge-distillation-factor", group="Loss", default=1.0, help="Weight of KD.")
 @option("--knowledge-distillation-temperature", group="Loss", default=2.0, help="Softening of KD.")
-@option("--loss", group="Loss", multiple=True, metavar="NAME:FACTOR[,option=value…]",
-        help="A term of the loss, repeatable, instead of VID and KD; cross-entropy has factor 1 unless ce:FACTOR.")
+@option(
+    "--loss",
+    group="Loss",
+    multiple=True,
+    metavar="NAME:FACTOR[,option=value…]",
+    help="A term of the loss, repeatable, instead of VID and KD; cross-entropy has factor 1 unless ce:FACTOR.",
+)
 @data_options()
 @run_options(state_dict_path="./state_dict/student_with_transfer.th")
 @machine_options()
@@ -47,18 +57,19 @@ def command(
     from ignite_kd.errors import UserError
     from ignite_kd.plan import Term
 
-    if not knowledge_distillation_temperature > 0:
-        raise UserError(
-            f"--knowledge-distillation-temperature should be positive, but {knowledge_distillation_temperature} was given."
-        )
+    temperature = knowledge_distillation_temperature
+    if not temperature > 0:
+        raise UserError(f"--knowledge-distillation-temperature should be positive, but {temperature} was given.")
     named = [Term.read(word) for word in loss]
     if not named:
         named = [
-            Term("kd", knowledge_distillation_factor, {"temperature": knowledge_distillation_temperature}),
+            Term("kd", knowledge_distillation_factor, {"temperature": temperature}),
             Term("vid", variational_information_distillation_factor),
         ]
     elif any(map(_given, _PUBLISHED_TERMS)):
-        raise UserError("--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1.")
+        raise UserError(
+            "--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1."
+        )
     if not any(term.method == "ce" for term in named):
         named.insert(0, Term("ce"))
     return train(

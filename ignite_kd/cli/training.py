@@ -28,7 +28,9 @@ def train(shared: dict[str, Any], **wanted: Any) -> int:
     )
     names = [term.method for term in plan.terms if term.factor]
     if len(set(names)) < len(names):
-        raise UserError(f"a method may stand once in the loss, but {', '.join(names)} were given; add their factors up.")
+        raise UserError(
+            f"a method may stand once in the loss, but {', '.join(names)} were given; add their factors up."
+        )
     if not names:
         raise UserError("every factor of the loss is zero: nothing would be learned.")
 

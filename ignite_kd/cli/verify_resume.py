@@ -16,7 +16,9 @@ __all__ = ["command"]
 @click.command("verify-resume", cls=GroupedCommand)
 @option("--dataset", group="Training", default="shapes", help="shapes, or cifar10 / cifar100 where their files are.")
 @option("--data-dir", group="Training", default="./data/", metavar="DIR", help="Where the data is.")
-@option("--samples-per-class", group="Training", default=12, type=click.IntRange(1), metavar="M", help="Images a class.")
+@option(
+    "--samples-per-class", group="Training", default=12, type=click.IntRange(1), metavar="M", help="Images a class."
+)
 @option("--batch-size", group="Training", default=16, type=click.IntRange(1), help="Images a step.")
 @option("--max-epochs", group="Training", default=3, type=click.IntRange(1), help="Epochs to train.")
 @option("--kills", group="Proof", default=1, type=click.IntRange(1), help="How often the training is killed.")
@@ -45,7 +47,9 @@ def command(
         device="cpu",
     )
     report: dict[str, Any] = verify_resume(plan, kills, secrets.randbits(31) if seed is None else seed, Path.cwd())
-    click.echo(f"{report['steps']} steps, killed at step {', '.join(map(str, report['killed_at']))} (seed {report['seed']})")
+    click.echo(
+        f"{report['steps']} steps, killed at step {', '.join(map(str, report['killed_at']))} (seed {report['seed']})"
+    )
     for name, equal in report["equal"].items():
         click.echo(f"{name:<10} {'bit-equal' if equal else 'DIFFERENT'}")
     return 0 if all(report["equal"].values()) else 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ class Augmentation:
     """
 
     padding: int = 4
-    mode: Literal["reflect", "zeros"] = "reflect"
+    mode: str = "reflect"
     flip: bool = True
 
     def __post_init__(self) -> None:

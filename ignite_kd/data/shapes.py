@@ -25,7 +25,8 @@ GRAIN = 0.06  # of each pixel, at most
 def _half_planes(u: Tensor, v: Tensor, sides: int, distance: float) -> Tensor:
     """In how many of the half-planes that bound a regular polygon a point lies."""
     angles = (2 * math.pi * side / sides for side in range(sides))
-    return sum((u * math.cos(angle) + v * math.sin(angle) < distance).byte() for angle in angles)
+    inside = [u * math.cos(angle) + v * math.sin(angle) < distance for angle in angles]
+    return torch.stack(inside).sum(0)
 
 
 # Each form inside the unit disk, as an inequality. All are their own mirror image, so that a flip keeps the class.

@@ -48,7 +48,13 @@ class Checkpoints:
         seconds: float = 300.0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder, self.objects, self.keep, self.seconds, self.check = Path(folder), dict(objects), keep, seconds, check
+        self.folder, self.objects, self.keep, self.seconds, self.check = (
+            Path(folder),
+            dict(objects),
+            keep,
+            seconds,
+            check,
+        )
         self._saved_at = time.monotonic()
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
@@ -74,7 +80,9 @@ class Checkpoints:
         try:
             atomic_write(self.folder / name, content.getvalue())
         except OSError as error:
-            raise RunFailed(f"the checkpoint {name} could not be written: {error.strerror}; the ones before are kept.") from None
+            raise RunFailed(
+                f"the checkpoint {name} could not be written: {error.strerror}; the ones before are kept."
+            ) from None
         for old in self.files()[: -self.keep]:
             old.unlink()
         self._saved_at = time.monotonic()

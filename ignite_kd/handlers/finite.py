@@ -23,7 +23,9 @@ class StopOnNonFinite:
     def __init__(self, every: int = 50) -> None:
         self.every = every
         self._student: StudentEngine | None = None
-        self._first_bad: dict[str, Tensor] = {}  # by term: the iteration at which it was first bad, 0 while it never was
+        self._first_bad: dict[
+            str, Tensor
+        ] = {}  # by term: the iteration at which it was first bad, 0 while it never was
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         self._student = student

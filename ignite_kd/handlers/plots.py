@@ -35,7 +35,9 @@ def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Pat
                 points = [(line["epoch"], line[key]) for line in lines if key in line]
                 if points:
                     source = key.split("/")[0]
-                    axes.plot(*zip(*points, strict=True), _DASHES[source], color=f"C{colour}", label=f"{name}, {source}")
+                    axes.plot(
+                        *zip(*points, strict=True), _DASHES[source], color=f"C{colour}", label=f"{name}, {source}"
+                    )
         if axes.lines:
             axes.legend(fontsize="small")
     _save(figure, path)

@@ -15,7 +15,7 @@ __all__ = ["KD"]
 class KD(Head):
     r"""Match the class probabilities of the teacher, softened by a temperature.
 
-    .. math:: \mathcal{L} = \frac{\tau^2}{N} \sum_n \mathrm{KL}\big(\sigma(z^t_n / \tau) \,\|\, \sigma(z^s_n / \tau)\big)
+    .. math:: \mathcal{L} = \frac{\tau^2}{N} \sum_n \mathrm{KL}\big(\sigma(z^t_n / \tau) \| \sigma(z^s_n / \tau)\big)
 
     Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531. The factor
     :math:`\tau^2` keeps gradients of one size when the temperature changes (section 2 of the paper).

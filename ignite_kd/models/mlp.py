@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ class MLP(nn.Module):
         self.image_size = image_size
         self.channels = {f"hidden{i}": width for i in range(1, hidden + 1)} | {"pooled": width}
         sizes = [3 * image_size**2, *[width] * hidden]
-        for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        for i, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
             # no bias: the batch norm that follows has its own
             self.add_module(f"hidden{i}", nn.Sequential(nn.Linear(inputs, outputs, False), nn.BatchNorm1d(outputs)))
         self.fc = nn.Linear(width, num_classes)

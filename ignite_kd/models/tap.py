@@ -110,7 +110,9 @@ def _shapes(graph: fx.GraphModule, image_size: int, name: str) -> dict[str, torc
         found = shadow(torch.empty(1, 3, image_size, image_size, device="meta"))
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{name} does not take images of 3×{image_size}×{image_size} ({reason}); set image_size.") from None
+        raise UserError(
+            f"{name} does not take images of 3×{image_size}×{image_size} ({reason}); set image_size."
+        ) from None
     if found["logits"].dim() != 2:
         raise UserError(f"{name} should end in logits of N × classes, but gives {tuple(found['logits'].shape)}.")
     return {stage: feature.shape for stage, feature in found.items()}

@@ -23,12 +23,16 @@ class Quirk:
 # One entry a switch of `Recipe`; the fidelity ledger of the read-me is this table.
 QUIRKS = {
     "decay": Quirk(
-        0.2, 0.9, "the learning rate is multiplied by this at each milestone; the released code says 0.9, but cites the"
-        " official WRN values, whose factor is 0.2"
+        0.2,
+        0.9,
+        "the learning rate is multiplied by this at each milestone; the released code says 0.9, but cites the"
+        " official WRN values, whose factor is 0.2",
     ),
     "teacher_batch_statistics": Quirk(
-        False, True, "the released code never switches the teacher to eval mode: its batch norms use the batch's"
-        " statistics and their running ones drift while it teaches"
+        False,
+        True,
+        "the released code never switches the teacher to eval mode: its batch norms use the batch's"
+        " statistics and their running ones drift while it teaches",
     ),
     "softplus_twice": Quirk(
         False, True, "the initial variance 5 goes through softplus instead of its inverse and starts at 5.0134"

@@ -10,7 +10,7 @@ __all__ = ["VID", "VID_RELEASED_CODE"]
 
 VID = Recipe(
     name="vid",
-    source="Ahn et al., CVPR 2019, arXiv:1904.05835, on the schedule of Zagoruyko and Komodakis, 2016 (arXiv:1605.07146): "
+    source="Ahn et al., CVPR 2019, arXiv:1904.05835, on the schedule of Zagoruyko and Komodakis, arXiv:1605.07146: "
     "SGD, batch 128, 200 epochs, 0.1 × 0.2 after 60, 120 and 160; size of the split as in the released code",
 )
 

@@ -60,7 +60,7 @@ def test_the_scripts_take_the_released_codes_flags_with_their_defaults_and_these
 
 @pytest.mark.parametrize("arguments", [["train_with_transfer.py"], ["train_without_transfer.py"], ["-m", "ignite_kd"]])
 def test_help_is_fast_because_it_does_not_import_torch(arguments):
-    code = "import sys, runpy; sys.argv = {0!r}; runpy.run_{1}({2!r}, run_name='__main__')".format(
+    code = "import sys, runpy; sys.argv = {!r}; runpy.run_{}({!r}, run_name='__main__')".format(
         [arguments[-1], "--help"], "module" if "-m" in arguments else "path", arguments[-1]
     )
     check = f"import atexit, sys\natexit.register(lambda: print('torch imported:', 'torch' in sys.modules))\n{code}"
