@@ -18,6 +18,7 @@ SIZE, TRAIN, TEST = 32, 10_000, 2_000
 # What makes it easy or hard; chosen so that RESULT
 RADIUS = (0.6, 0.85)  # of the disk a form lies in; 1 is half an image
 TURN = 0.5  # of a form to either side, in radians, at most
+LIGHTER = (0.2, 0.5)  # than its ground is a form, in each channel
 SWING = 0.12  # of a texture around its colour, at most
 GRAIN = 0.06  # of each pixel, at most
 
@@ -90,9 +91,9 @@ def draw(numbers: Tensor, form: str | None, seed: int = 0) -> tuple[Tensor, Tens
     else:
         mask = FORMS[form](left * cos + down * sin, down * cos - left * sin)
 
-    # Every channel of the form's colour is its ground's, moved a part of the way round: both are uniform, never alike.
-    ground = uniform(seed, numbers, torch.arange(3).view(3, 1), 1)
-    figure = (ground + 0.3 + 0.4 * uniform(seed, numbers, torch.arange(3).view(3, 1), 2)) % 1
+    # in every channel the form is lighter than its ground, by a part of its own
+    ground = 0.5 * uniform(seed, numbers, torch.arange(3).view(3, 1), 1)
+    figure = ground + LIGHTER[0] + (LIGHTER[1] - LIGHTER[0]) * uniform(seed, numbers, torch.arange(3).view(3, 1), 2)
     swing = SWING * (2 * uniform(seed, numbers, torch.arange(6).view(6, 1), 3) - 1)
     textures = torch.where(mask, _texture(seed, numbers, 4, x, y), _texture(seed, numbers, 5, x, y))
     grain = GRAIN * (2 * uniform(seed, numbers.view(-1, 1, 1), torch.arange(SIZE**2).view(SIZE, SIZE)) - 1)
