@@ -11,7 +11,7 @@ from typing import IO, Any
 from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan
 
-__all__ = ["choose", "lock", "refuse_changes"]
+__all__ = ["choose", "fresh", "lock", "refuse_changes"]
 
 
 def choose(plan: Plan) -> tuple[Path, bool]:
@@ -25,17 +25,21 @@ def choose(plan: Plan) -> tuple[Path, bool]:
             )
         _make(folder)
         return folder, there
-    base = Path("runs") / plan.title()
-    numbered = itertools.chain([base], (base.with_name(f"{base.name}-{i}") for i in itertools.count(2)))
-    last = None
-    for folder in numbered:
-        if not (folder / "run.json").exists():
-            break
-        last = folder
+    folder, last = fresh(Path("runs") / plan.title())
     if plan.resume == "auto" and last is not None:
         return last, True
     _make(folder)
     return folder, False
+
+
+def fresh(base: Path) -> tuple[Path, Path | None]:
+    """The first of `base`, `base-2`, … in which no run stands, and the one before it."""
+    last = None
+    for folder in itertools.chain([base], (base.with_name(f"{base.name}-{i}") for i in itertools.count(2))):
+        if not (folder / "run.json").exists():
+            break
+        last = folder
+    return folder, last
 
 
 def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:

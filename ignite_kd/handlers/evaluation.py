@@ -15,6 +15,8 @@ from ignite_kd.engines import EvaluationEngine, StudentEngine
 
 __all__ = ["Evaluate", "evaluate"]
 
+_MEASURED = ("accuracy", "top5", "loss")
+
 
 def evaluate(
     model: nn.Module, loader: Iterable[Any], device: torch.device | str | None = None, precision: str = "fp32"
@@ -24,19 +26,28 @@ def evaluate(
 
 
 class Evaluate:
-    """Evaluates the student on `loader` at the end of each epoch: `validation/accuracy`, … in `state.metrics`.
+    """Evaluates the student on `loader` at the end of an epoch: `validation/accuracy`, … in `state.metrics`.
 
     `best` is the highest accuracy so far and its epoch, the earliest of equals.
+
+    Args:
+        loader: what to evaluate on.
+        prefix: of the metrics' names.
+        every: how many epochs lie between two evaluations; in the others the metrics are not there.
     """
 
-    def __init__(self, loader: Iterable[Any], prefix: str = "validation") -> None:
-        self.loader, self.prefix = loader, prefix
+    def __init__(self, loader: Iterable[Any], prefix: str = "validation", every: int = 1) -> None:
+        self.loader, self.prefix, self.every = loader, prefix, every
         self.best: tuple[float, int] = (-1.0, 0)
 
     def attach(self, student: StudentEngine) -> RemovableEventHandle:
         evaluator = _evaluator(student.model, student.device, student.precision)
 
         def run(student: StudentEngine) -> None:
+            if student.state.epoch % self.every:
+                for name in _MEASURED:
+                    student.state.metrics.pop(f"{self.prefix}/{name}", None)
+                return
             found = _measure(evaluator, self.loader)
             student.state.metrics.update({f"{self.prefix}/{name}": value for name, value in found.items()})
             if found["accuracy"] > self.best[0]:
@@ -67,4 +78,4 @@ def _at_least_five(output: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 def _measure(engine: EvaluationEngine, loader: Iterable[Any]) -> dict[str, float]:
     metrics = engine.run(loader).metrics
-    return {name: float(metrics[name]) for name in ("accuracy", "top5", "loss")}
+    return {name: float(metrics[name]) for name in _MEASURED}

@@ -59,4 +59,6 @@ def test_it_is_finite_at_huge_bfloat16_logits():
 def test_a_temperature_that_softens_nothing_is_refused_in_one_line(temperature):
     with pytest.raises(UserError) as error:
         KD(temperature)
-    assert str(error.value) == f"the temperature of kd should be positive, but {temperature} was given (usual: 1 to 20)."
+    assert (
+        str(error.value) == f"the temperature of kd should be positive, but {temperature} was given (usual: 1 to 20)."
+    )

@@ -282,7 +282,9 @@ def test_the_initial_variance_is_what_was_asked_for(options, rho, variance):
     assert head(student, teacher, None).item() == pytest.approx(math.log(variance) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize(("variant", "layers"), [("paper", ["Conv2d"] * 2), ("benchmark", ["Conv2d", "ReLU"] * 2 + ["Conv2d"])])
+@pytest.mark.parametrize(
+    ("variant", "layers"), [("paper", ["Conv2d"] * 2), ("benchmark", ["Conv2d", "ReLU"] * 2 + ["Conv2d"])]
+)
 def test_branches_are_convolutions_of_one_pixel_without_bias(variant, layers):
     head = VID({"layer1": 3}, {"layer1": 5}, variant=variant)
     branch = head.branches[0]
