@@ -61,8 +61,7 @@ class StudentEngine(Engine):
         precision: str = "fp32",
     ) -> None:
         super().__init__(StudentEngine._step)
-        self.device = torch.device(device) if device is not None else device_of(model)
-        self.model = model.to(self.device)
+        self.model, self.device = _placed(model, device)
         self.optimizer, self.precision = optimizer, precision
         self._autocast = _autocast(self.device, precision)
         self.teacher: TeacherEngine | None = None
@@ -166,8 +165,7 @@ class EvaluationEngine(Engine):
 
     def __init__(self, model: nn.Module, device: torch.device | str | None = None, precision: str = "fp32") -> None:
         super().__init__(EvaluationEngine._step)
-        self.device = torch.device(device) if device is not None else device_of(model)
-        self.model = model.to(self.device)
+        self.model, self.device = _placed(model, device)
         self._autocast = _autocast(self.device, precision)
         transform = lambda output: (output["logits"], output["labels"])  # noqa: E731
         Accuracy(transform, device=self.device).attach(self, "accuracy")
@@ -210,7 +208,7 @@ class TeacherEngine(EvaluationEngine):
     ) -> None:
         super().__init__(model, device, precision)
         self.model.requires_grad_(False).train(batch_statistics)
-        self._seen: tuple[Tensor, Representation] | None = None
+        self._seen: tuple[Tensor, int, Representation] | None = None
 
     def attach(self, student: StudentEngine) -> Attachment:
         """Show `student.state.teacher` from now on. Several students of one batch cost one forward pass."""
@@ -228,11 +226,19 @@ class TeacherEngine(EvaluationEngine):
         return Attachment(student.add_event_handler(Events.ITERATION_STARTED, self._teach), undo)
 
     def _teach(self, student: StudentEngine) -> None:
-        images = student.state.batch.images
-        if self._seen is None or self._seen[0] is not images:
+        images, iteration = student.state.batch.images, student.state.iteration
+        # the iteration too: a loader may fill the same tensor anew for each batch
+        if self._seen is None or self._seen[0] is not images or self._seen[1] != iteration:
             self._seen = None  # frees the old features before the new ones are made
-            self._seen = images, self.represent(images)
-        student.state.teacher = self._seen[1]
+            self._seen = images, iteration, self.represent(images)
+        student.state.teacher = self._seen[2]
+
+
+def _placed(model: nn.Module, device: torch.device | str | None) -> tuple[nn.Module, torch.device]:
+    """The model where it shall be, and that place by its full name: `cuda:0` where `cuda` was asked for."""
+    asked = torch.device(device) if device is not None else device_of(model)
+    model = model.to(asked)
+    return model, next((p.device for p in model.parameters()), asked)
 
 
 def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:

@@ -52,4 +52,8 @@ def _train(local_rank: int, plan: Plan) -> int:
     from ignite_kd.session import Session
 
     logging.getLogger("ignite").setLevel(logging.CRITICAL)  # errors are said in one line by the command
-    return Session(plan).run()
+    session = Session(plan)
+    try:
+        return session.run()
+    finally:
+        session.close()

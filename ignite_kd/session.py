@@ -98,10 +98,21 @@ class Session:
         self.say(conclude(self))
         return 0
 
+    def close(self) -> None:
+        """Let others into the folder."""
+        if self.rank == 0:
+            self._lock.close()
+
     def say(self, line: str) -> None:
         """Print a line, once however many processes there are."""
         if self.rank == 0:
             click.echo(line)
+
+    def _glance(self, teacher: TeacherEngine) -> str:
+        """How good a teacher is on some images that it did not see: a wrong file shows here, not after hours."""
+        some = list(itertools.islice(self.data.validation or self.data.test, 8))
+        accuracy = EvaluationEngine(teacher.model, self.device, self.precision).run(some).metrics["accuracy"]
+        return f"right on {accuracy:.1%} of {sum(len(batch.labels) for batch in some)} held-out images"
 
     def _enter_folder(self) -> dict[str, Any]:
         chosen, resuming = run_folder.choose(self.plan) if self.rank == 0 else ("", False)
@@ -128,9 +139,6 @@ class Session:
         warning = refuse_foreign_teacher(self.data, card, path, self.recipe.foreign_teacher)
         if warning:
             self.say(warning)
-        some = list(itertools.islice(self.data.validation or self.data.test, 8))
-        accuracy = EvaluationEngine(model, self.device, self.precision).run(some).metrics["accuracy"]
-        self.teacher_accuracy = f"{accuracy:.1%} of {sum(len(b.labels) for b in some)} held-out images"
         teacher = TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
         if self.plan.compile:
             teacher.model.represent = torch.compile(teacher.model.represent)  # type: ignore
@@ -227,7 +235,7 @@ class Session:
             f"student  {plan.student}, {sum(p.numel() for p in self.model.parameters()):,} parameters, on {self.device}"
         )
         if self.teacher is not None:
-            self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: right on {self.teacher_accuracy}")
+            self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
         terms = (f"{t.factor:g} {t.method}{t.options or ''}" for t in plan.terms if t.factor)
         self.say(f"loss     {' + '.join(terms)}")
         quirks = ", ".join(self.recipe.quirks()) or "none"

@@ -55,20 +55,27 @@ class _Classmate:
     def leave(self) -> None:
         for handle in self._handles:
             handle.remove()
+        student = self.student
+        if student._internal_run_generator is not None:
+            # Something failed. ignite would go on inside this run, with the last batch for ever; so forget it, and a
+            # later run begins at the student's iteration, as after loading a checkpoint.
+            student._internal_run_generator = student._dataloader_iter = None
+            student.state.epoch = student.state.iteration // len(self.feed)
 
 
 def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_epochs: int) -> list[State]:
     """Train several students on the same batches; each lives the events of an engine that runs alone.
 
     The batch is drawn and moved once, a shared teacher looks at it once. A student that terminates early leaves, the
-    others go on. All must stand at the same iteration, as fresh ones or ones resumed from one moment do.
+    others go on. All must stand at the same iteration, as fresh ones or ones resumed from one moment do. The pauses are
+    ignite's `Events.INTERRUPT`, fired after every batch: the one event that an engine run alone does not have.
     """
     if not students:
         return []
-    positions = {student.state.iteration for student in students}
+    length = len(loader)  # type: ignore[arg-type]
+    positions = {_beginning(student.state, length, max_epochs) for student in students}
     if len(positions) > 1:
         raise ValueError(f"students run together should stand at one iteration, but these are at {sorted(positions)}.")
-    length = len(loader)  # type: ignore[arg-type]
     classmates = [_Classmate(student, length, max_epochs) for student in students]
     try:
         for batch in _batches(loader, length, positions.pop(), max_epochs):
@@ -87,12 +94,21 @@ def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_e
     return [student.state for student in students]
 
 
+def _beginning(state: State, length: int, max_epochs: int) -> int:
+    """The iteration after which ignite's `run` will go on: a new or a finished engine begins at zero."""
+    done = state.max_epochs is None or state.iteration >= length * max_epochs or state.epoch >= max_epochs
+    return 0 if done else state.iteration
+
+
 def _batches(loader: Iterable[Any], length: int, iteration: int, max_epochs: int) -> Iterator[Any]:
     while iteration < length * max_epochs:
         if hasattr(loader, "seek"):
             loader.seek(iteration)
+        before = iteration
         for batch in loader:
             yield batch
             iteration += 1
             if iteration % length == 0:
                 break
+        if iteration == before:
+            raise RuntimeError(f"the loader has a length of {length}, but gave no batch at iteration {iteration}.")
