@@ -28,8 +28,9 @@ class _Feed:
         return self._length
 
     def __iter__(self) -> Iterator[Batch | None]:
-        start, self._start = self._start, 0
-        for _ in range(start, self._length):
+        for given in range(self._start + 1, self._length + 1):
+            if given == self._length:
+                self._start = 0  # before the yield, as in `Seekable`: a seek during a pass has had its time
             yield self.batch
 
 

@@ -1,209 +1,266 @@
-"""Weights in files: read strictly and safely in every layout that the field uses, written so that nothing is lost."""
+"""Weights in files: read strictly and safely whichever code wrote them, written so that nothing is ever lost."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
-import os
-import pickle
+import math
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ignite_kd import models
 from ignite_kd.errors import UserError
-from ignite_kd.files import atomic_write
+from ignite_kd.files import atomic_write, check_writable, digest_of
 
 __all__ = ["Loaded", "describe", "load_weights", "read_card", "save_weights"]
 
-State = dict[str, Tensor]
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "net", "student")
+_COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was found in a file: the layout, in words, and the plain values that lay beside the weights."""
+    """What a file was: its layout in words, and what else it held (epoch, accuracy, …)."""
 
     layout: str
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any]
 
 
 def load_weights(model: nn.Module, path: str | Path) -> Loaded:
-    """Put the weights of a file into `model`: all of them, or none and an error that says why.
+    """Put the weights in `path` into `model`; all of them, or an error and the model is as it was.
 
-    Knows plain state dicts, students of the released VID code, RepDistiller/ITRD and torchdistill (`{"model": …}`),
-    mdistiller (`module.student.`) and the `module.` prefix of wrapped models. Nothing but tensors and plain values is
-    ever unpickled.
+    Reads a plain state dict, the student of the released VID code (its branches and variances are dropped), and the
+    files of RepDistiller and ITRD, mdistiller (the student of a whole distiller), torchdistill, and of models wrapped
+    by DataParallel or torch.compile. Nothing in a file is ever run.
     """
-    state, layout, meta = _unwrap(_read(path), path)
-    wanted = model.state_dict()
-    state, renamed = _rename(state, wanted)
-    if renamed:
-        layout = f"{layout}, {renamed}"
-    for name, tensor in wanted.items():  # files of old PyTorch versions have no such counters
-        if name.endswith("num_batches_tracked") and name not in state:
-            state[name] = torch.zeros_like(tensor, device="cpu")
-    _refuse_misfit(state, wanted, model, path)
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(f"{path} holds numbers that are NaN or infinite, in {name}; train that network again.")
+    state, meta, layout = _state_of(_read(path), path)
+    own = {name: t for name, t in model.state_dict().items() if isinstance(t, Tensor)}
+    state = _to_names_of(own, state, layout)
+    for name, tensor in own.items():
+        # files of old torch versions lack the counter; nothing but momentum=None ever reads it
+        if name.endswith(_COUNTER) and name.replace(_COUNTER, "running_mean") in state:
+            state.setdefault(name, torch.zeros_like(tensor, device="cpu"))
+    _refuse_others(model, own, state, path)
+    broken = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"{path} holds weights that are not finite ({_some(broken)}): its training diverged; take another file."
+        )
     model.load_state_dict(state)
-    return Loaded(layout, meta)
+    return Loaded(", ".join(layout), meta)
 
 
-def save_weights(path: str | Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write a state dict and, beside it, its card with the file's sha256.
+def describe(state: Mapping[str, Tensor]) -> str | None:
+    """Which of this package's networks has exactly these names and shapes: "wrn_16_2 with 100 classes"; else None."""
+    shapes = _shapes(state)
+    # the classifier is the last matrix of every network here
+    classes = next((shape[0] for shape in reversed(shapes.values()) if len(shape) == 2), 0)
+    if not classes:
+        return None
+    for name, options, words in _guesses(shapes):
+        with torch.device("meta"):  # names and shapes alone: no memory, no random numbers
+            candidate = models.build(name, num_classes=classes, **options)
+        if _shapes(candidate.state_dict()) == shapes:
+            return f"{name} with {classes} classes{words}"
+    return None
 
-    Other weights that stand there are kept, with their card, as `<name>.previous`.
+
+def save_weights(path: str | Path, state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path | None:
+    """Write the weights, and beside them `<path>.json`: their card and checksum.
+
+    Other weights that stand there are copied, with their card, to `<path>.previous`, or `.previous-2`, … where that is
+    taken: hours of training do not go because a short run used the same name twice. Returns where, or None. A crash
+    leaves the old weights or the new ones; a card that is then of the other ones is noticed by its checksum.
     """
-    path = Path(path)
-    content = io.BytesIO()
-    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, content)
+    check_writable(path)
+    path, content = Path(path), io.BytesIO()
+    # cloned: torch.save would write all of a storage of which a tensor is only a view
+    torch.save(
+        {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state_dict.items()}, content
+    )
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
-    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        previous = path.with_name(f"{path.name}.previous")
-        # copies, not renames: at every instant there is a file of that name
-        atomic_write(previous, path.read_bytes())
-        if _card_path(path).exists():
-            atomic_write(_card_path(previous), _card_path(path).read_bytes())
-        else:
-            _card_path(previous).unlink(missing_ok=True)
+    kept = _keep(path) if path.exists() and digest_of(path) != digest else None
     atomic_write(path, content.getvalue())
-    atomic_write(_card_path(path), json.dumps({**card, "sha256": digest}, indent=2) + "\n")
+    told = json.dumps({**card, "sha256": digest}, indent=2, ensure_ascii=False, default=str)
+    atomic_write(_card_of(path), told + "\n")
+    return kept
 
 
 def read_card(path: str | Path) -> dict[str, Any] | None:
-    """The card beside a file of weights; None where there is none, or where it is another file's."""
-    beside = _card_path(Path(path))
-    if not beside.exists():
-        return None
+    """The card beside the weights in `path`; None where none is, or (with a warning) where it is another file's."""
+    beside = _card_of(path)
     try:
-        card = dict(json.loads(beside.read_text()))
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{beside} is no card; delete it, or restore the one that was written with {path}.") from None
-    if card.get("sha256") != hashlib.sha256(Path(path).read_bytes()).hexdigest():
-        warnings.warn(f"{beside} is the card of other weights than {path}; it is not used.", stacklevel=2)
+        card = json.loads(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read {beside}: {error.strerror}; check its permissions.") from None
+    except ValueError:
+        card = None
+    if not isinstance(card, dict):
+        raise UserError(f"{beside} is damaged: it is no JSON object; restore it, or delete it to go on without a card.")
+    if card.get("sha256") != digest_of(path):
+        warnings.warn(f"{beside} is the card of another file than {path}: the checksums differ.", stacklevel=2)
         return None
     return card
 
 
-def describe(state: Mapping[str, Tensor]) -> str | None:
-    """What network of this package a state dict looks like, e.g. `wrn_16_2 with 100 classes`."""
-    blocks = {int(m[1]) for name in state if (m := re.match(r"layer1\.layer\.(\d+)\.", name))}
-    if blocks and {"conv1.weight", "layer1.layer.0.conv1.weight", "fc.weight"} <= state.keys():
-        width = state["layer1.layer.0.conv1.weight"].shape[0] // 16
-        return f"wrn_{6 * len(blocks) + 4}_{width} with {state['fc.weight'].shape[0]} classes"
-    if {"hidden1.0.weight", "fc.weight"} <= state.keys():
-        return f"mlp_{state['hidden1.0.weight'].shape[0]} with {state['fc.weight'].shape[0]} classes"
-    return None
-
-
-def _card_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
-
-
 def _read(path: str | Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = Path(path).read_bytes()
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; name a file of weights.") from None
+        raise UserError(f"cannot read {path}: it is a folder; name the file of weights in it.") from None
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot read {path}: {reason}; check the path, or train that network first.") from None
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise UserError(
-                f"{path} holds Python objects beside tensors, which are never loaded here because they can run code; "
-                "save its state dict alone and name that file."
-            ) from None
-        raise _torn(path) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError):
-        raise _torn(path) from None
-
-
-def _torn(path: str | Path) -> UserError:
-    size = os.path.getsize(path)
-    return UserError(
-        f"{path} is torn or no file of weights ({size:,} bytes); copy it again, or train that network again."
-    )
-
-
-def _unwrap(found: Any, path: str | Path) -> tuple[State, str, dict[str, Any]]:
-    """The state dict in what a file held, what its layout is called, and what else lay there."""
-    layout, meta = "plain state dict", {}
-    if isinstance(found, Mapping):
-        inner = next((key for key in ("model", "state_dict") if isinstance(found.get(key), Mapping)), None)
-        if inner is not None:
-            meta = {k: v for k, v in found.items() if isinstance(v, (str, int, float, bool)) or _is_number(v)}
-            meta = {k: v.item() if isinstance(v, Tensor) else v for k, v in meta.items()}
-            found, layout = found[inner], f"state dict under '{inner}'"
-    is_state = isinstance(found, Mapping) and found and all(isinstance(v, Tensor) for v in found.values())
-    if not is_state:
-        kind = f"a dictionary of {', '.join(map(str, list(found)[:4]))}, …" if isinstance(found, Mapping) else "no"
-        kind = kind if isinstance(found, Mapping) and found else f"{type(found).__name__}"
+        raise UserError(f"cannot read {path}: {error.strerror}; check the path, or train that network first.") from None
+    torn = UserError(f"{path} is torn, or no file of torch.save; copy it again, or train that network again.")
+    if zipfile.is_zipfile(io.BytesIO(content)):  # torch.load does not look at the checksums that torch.save writes
+        try:
+            intact = zipfile.ZipFile(io.BytesIO(content)).testzip() is None
+        except Exception:
+            intact = False
+        if not intact:
+            raise torn
+    try:
+        # torchdistill keeps its arguments in a Namespace, which is plain data
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a parser of foreign bytes raises anything
+        found = re.search(r"GLOBAL (\S+)|TorchScript", str(error))
+        if found is None:
+            raise torn from None
         raise UserError(
-            f"{path} holds {kind} where a state dict is needed; save model.state_dict() and name that file."
-        )
-    return dict(found), layout, meta
+            f"{path} holds more than tensors ({found[1] or found[0]}); this package never unpickles code: open it where"
+            " you trust it, and torch.save its state_dict() alone."
+        ) from None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.numel() == 1
+def _state_of(content: Any, path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    """The state dict in a file, what else the file says, and the layout so far."""
+    if _is_state(content):
+        return dict(content), {}, ["state dict"]
+    if isinstance(content, Mapping):
+        for wrapper in _WRAPPERS:
+            if _is_state(content.get(wrapper)):
+                others = {str(name): _plain(value) for name, value in content.items() if name != wrapper}
+                meta = {name: value for name, value in others.items() if value is not None}
+                return dict(content[wrapper]), meta, [f"state dict under '{wrapper}'"]
+    what = f"a {type(content).__name__}"
+    if isinstance(content, Mapping):
+        what += f" with {_some(content)}" if content else " with nothing in it"
+    raise UserError(f"{path} holds {what}, but no state dict; torch.save the network's state_dict().")
 
 
-def _rename(state: State, wanted: Mapping[str, Tensor]) -> tuple[State, str]:
-    """The file's entries under this package's names, and what had to be done for that."""
-    done = []
-    while all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-        done.append("'module.' prefixes")
-    if any(name.startswith("student.") for name in state) and not any(n.startswith("student.") for n in wanted):
-        # mdistiller: teacher and helpers are saved with the student
-        state = {n.removeprefix("student."): tensor for n, tensor in state.items() if n.startswith("student.")}
-        done.append("the 'student.' part")
-    if "variance_param1" in state and "variance_param1" not in wanted:
-        vid = re.compile(r"(variance_param|branch)\d+(\.|$)")
-        state = {name: tensor for name, tensor in state.items() if not vid.match(name)}
-        done.append("a student of the released VID code")
-    if "block1.layer.0.bn1.weight" in state and "layer1.layer.0.bn1.weight" in wanted:
-        state = {_from_repdistiller(name): tensor for name, tensor in state.items()}
-        done.append("names of RepDistiller")
-    return state, ", ".join(done)
+def _is_state(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(name, str) and isinstance(t, Tensor) for name, t in value.items())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    return value if isinstance(value, (bool, int, float, str)) else None
+
+
+def _to_names_of(own: Mapping[str, Tensor], state: dict[str, Tensor], layout: list[str]) -> dict[str, Tensor]:
+    """The state with the names that `own` has, as far as the layouts that are known lead; they are added to `layout`.
+
+    What `own` has itself is never touched: a network may well have a child called `student` or `block1`.
+    """
+    for prefix in ("module.", "_orig_mod.", "module.", "student."):
+        mine = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+        # a distiller holds the teacher and helpers too; other wrappers hold one network
+        whole = len(mine) == len(state) or prefix == "student."
+        if mine and whole and not any(name.startswith(prefix) for name in own):
+            layout.append(f"'{prefix}' before the names" + (", the rest dropped" if len(mine) < len(state) else ""))
+            state = mine
+    extras = re.compile(r"variance_param\d+|branch\d+\..+")
+    if any(name.startswith("variance_param") for name in state):
+        kept = {name: t for name, t in state.items() if name in own or not extras.fullmatch(name)}
+        if len(kept) < len(state):
+            layout.append("the released VID student's branches and variances dropped")
+            state = kept
+    renamed = {name if name in own else _from_repdistiller(name): t for name, t in state.items()}
+    if renamed.keys() != state.keys():
+        layout.append("RepDistiller's names")
+    return renamed
 
 
 def _from_repdistiller(name: str) -> str:
-    return re.sub(r"^block(\d)\.", r"layer\1.", name).replace(".convShortcut.", ".conv_shortcut.")
+    return re.sub(r"^block([123]\.layer\.)", r"layer\1", name).replace(".convShortcut.", ".conv_shortcut.")
 
 
-def _refuse_misfit(state: State, wanted: Mapping[str, Tensor], model: nn.Module, path: str | Path) -> None:
-    missing = [name for name in wanted if name not in state]
-    unexpected = [name for name in state if name not in wanted]
-    other = [
-        f"{name} is {_shape(state[name])} and should be {_shape(wanted[name])}"
-        for name in wanted
-        if name in state and state[name].shape != wanted[name].shape
+def _refuse_others(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str | Path) -> None:
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    differing = [
+        f"{name} ({_size(t)} instead of {_size(own[name])})"
+        for name, t in state.items()
+        if name in own and (t.shape != own[name].shape or t.is_floating_point() != own[name].is_floating_point())
     ]
-    if not (missing or unexpected or other):
+    if not (missing or unexpected or differing):
         return
-    seen, needed = describe(state), describe(wanted) or getattr(model, "name", type(model).__name__)
-    if seen and seen != needed:
-        raise UserError(
-            f"{path} looks like {seen}, not like {needed}; name the network and the data it was trained for."
-        )
-    parts = [f"{what}: {_some(names)}" for what, names in
-             (("missing", missing), ("unexpected", unexpected), ("of another shape", other)) if names]  # fmt: skip
-    raise UserError(f"{path} does not fit {needed}; {'; '.join(parts)}.")
+    wanted = describe(own) or type(model).__name__
+    looks = describe(state)
+    if looks and looks != wanted:
+        raise UserError(f"{path} looks like {looks}, not like {wanted}; name that network, or another file.")
+    lists = {"missing": missing, "unexpected": unexpected, "of another shape": differing}
+    found = "; ".join(f"{what}: {_some(names)}" for what, names in lists.items() if names)
+    raise UserError(f"{path} does not fit {wanted}: {found}; name the network that it was saved from, or another file.")
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+def _guesses(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Names of networks that may have these shapes, options to build them with, and words for those options."""
+    blocks = [match for name in shapes if (match := re.fullmatch(r"layer1\.layer\.(\d+)\.conv1\.weight", name))]
+    if blocks:
+        yield f"wrn_{6 * len(blocks) + 4}_{max(1, shapes[blocks[0][0]][0] // 16)}", {}, ""
+    layers = [shape for name, shape in shapes.items() if re.fullmatch(r"hidden\d+\.0\.weight", name)]
+    if layers and len(layers[0]) == 2:
+        width, inputs = layers[0]
+        options = {"hidden": len(layers), "image_size": math.isqrt(inputs // 3)}
+        words = f", {len(layers)} hidden layers and {options['image_size']}×{options['image_size']} images"
+        yield f"mlp_{width}", options, "" if tuple(options.values()) == (3, 32) else words
+    for name in models.names():
+        yield name, {}, ""
 
 
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "one number"
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(t.shape) for name, t in state.items() if not name.endswith(_COUNTER)}
+
+
+def _size(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
+    return ("×".join(map(str, tensor.shape)) or "one number") + kind
+
+
+def _some(names: Iterable[Any]) -> str:
+    """At most three names, then how many more there are."""
+    names = [str(name) for name in names]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _keep(path: Path) -> Path:
+    """Copy weights and card to the first free name; copied, not moved, so that `path` is there at every instant."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.previous{f'-{number}' if number > 1 else ''}")).exists():
+        number += 1
+    card = _card_of(path)
+    _card_of(kept).unlink(missing_ok=True)
+    if card.exists():
+        atomic_write(_card_of(kept), card.read_bytes())
+    atomic_write(kept, path.read_bytes())
+    return kept
+
+
+def _card_of(path: str | Path) -> Path:
+    return Path(f"{path}.json")

@@ -1,4 +1,4 @@
-"""Traces of the released VID code (`golden/vid_released_code.json`, generators of `golden/README.md`), to the last digit."""
+"""Traces of the released VID code (golden/vid_released_code.json, from the inputs that golden/README.md defines)."""
 
 import json
 import math

@@ -15,10 +15,10 @@ from ignite_kd.data.randomness import uniform
 __all__ = ["draw", "shapes"]
 
 SIZE, TRAIN, TEST = 32, 10_000, 2_000
-# What makes it easy or hard; chosen so that RESULT
+# What makes it easy or hard; chosen so that a small network learns it from 4000 images in half a minute on a CPU.
 RADIUS = (0.6, 0.85)  # of the disk a form lies in; 1 is half an image
 TURN = 0.5  # of a form to either side, in radians, at most
-LIGHTER = (0.2, 0.5)  # than its ground is a form, in each channel
+CONTRAST = (0.2, 0.5)  # of a form to its ground, in each channel
 SWING = 0.12  # of a texture around its colour, at most
 GRAIN = 0.06  # of each pixel, at most
 
@@ -91,9 +91,11 @@ def draw(numbers: Tensor, form: str | None, seed: int = 0) -> tuple[Tensor, Tens
     else:
         mask = FORMS[form](left * cos + down * sin, down * cos - left * sin)
 
-    # in every channel the form is lighter than its ground, by a part of its own
-    ground = 0.5 * uniform(seed, numbers, torch.arange(3).view(3, 1), 1)
-    figure = ground + LIGHTER[0] + (LIGHTER[1] - LIGHTER[0]) * uniform(seed, numbers, torch.arange(3).view(3, 1), 2)
+    # In every channel the form differs from its ground by a part of its own; all are lighter, or all are darker.
+    side = (uniform(seed, numbers, 3, 1) < 0.5).double()
+    ground = 0.5 * uniform(seed, numbers, torch.arange(3).view(3, 1), 1) + 0.5 * side
+    contrast = CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * uniform(seed, numbers, torch.arange(3).view(3, 1), 2)
+    figure = ground + (1 - 2 * side) * contrast
     swing = SWING * (2 * uniform(seed, numbers, torch.arange(6).view(6, 1), 3) - 1)
     textures = torch.where(mask, _texture(seed, numbers, 4, x, y), _texture(seed, numbers, 5, x, y))
     grain = GRAIN * (2 * uniform(seed, numbers.view(-1, 1, 1), torch.arange(SIZE**2).view(SIZE, SIZE)) - 1)
@@ -122,4 +124,4 @@ def shapes(seed: int = 0) -> Dataset:
     Colours and textures of form and ground tell nothing about the class. The masks are exact.
     """
     train, test = _images(0, TRAIN, seed), _images(TRAIN, TEST, seed)
-    return Dataset("shapes", train, test, tuple(FORMS), mean=(0.5, 0.5, 0.5), std=(0.295, 0.295, 0.295))
+    return Dataset("shapes", train, test, tuple(FORMS), mean=(0.5, 0.5, 0.5), std=(0.277, 0.277, 0.277))

@@ -1,118 +1,206 @@
-"""Anybody's network, with features by the names of its modules."""
+"""Features by name out of anybody's network, without a change to its code."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
+import torchvision
 from torch import Tensor, fx, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+from torchvision.models.feature_extraction import NodePathTracer
 
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.representation import Features, Representation
 
-__all__ = ["Tapped", "tap"]
+__all__ = ["tap"]
+
+_REMEDY = "give it a method represent(images) -> Representation instead of a tap."
 
 
-def tap(model: nn.Module, stages: Sequence[str] | Mapping[str, str], image_size: int = 32) -> Tapped:
-    """`model` with `represent` and `channels`, e.g. `tap(torchvision.models.resnet18(), ["layer1", "layer2"])`.
+def tap(
+    model: nn.Module,
+    stages: str | Sequence[str] | Mapping[str, str] = (),
+    num_classes: int | None = None,
+    image_size: int = 32,
+) -> nn.Module:
+    """The same network with `represent(images)`, `channels`, `name` and `num_classes`, as heads and engines want it.
+
+    It shares every module, parameter and buffer with `model`, under the same names: state dicts, optimizers and
+    `model` itself stay as they are, and training one trains the other. The code of its `forward` is recorded by
+    torch.fx, once for training and once for evaluation (functions called in it, and hooks on modules that contain
+    others, are not seen again).
+
+    `features` are what the stages give out, their channels being the second dimension; `before_relu` is empty;
+    `pooled` is what the classifier sees, where the network ends in a linear layer. A stage that a later in-place
+    operation overwrites (`nn.ReLU(inplace=True)`) is copied before.
+
+    Channels come from a copy without values, on the meta device: nothing is computed, so no statistics and no
+    generator can move.
 
     Args:
-        model: any classifier that torch.fx can trace. It is not copied: both train the same parameters.
-        stages: names of its modules (or of nodes of its graph), each the last thing computed there; or a mapping from
-            such names to the names that the features shall have.
-        image_size: of the images, from which the shapes follow.
+        model: any network whose `forward` takes the images alone and gives out the logits.
+        stages: what to give out: names of modules, or of single operations as torchvision's `get_graph_node_names`
+            lists them; or a mapping from such names to names of stages. A stage called `pooled` takes that role.
+        num_classes: the number of logits; it is found, and checked where given.
+        image_size: height and width of the images for which the channels are found.
     """
-    return Tapped(model, stages, image_size)
+    return _Tap(model, _by_stage(stages), num_classes, image_size)
 
 
-class Tapped(nn.Module):
-    """Has the parameters, the buffers and the state dict of the network that it taps; see `tap`.
-
-    torchvision's feature extraction traces the network once for training and once for evaluation. `pooled` is what the
-    last linear layer takes, where the network ends in one. Channels come from a copy on PyTorch's meta device, which
-    has shapes and no numbers: nothing is computed, so no batch norm moves and no random number is drawn.
-    """
-
-    def __init__(self, model: nn.Module, stages: Sequence[str] | Mapping[str, str], image_size: int = 32) -> None:
+class _Tap(nn.Module):
+    def __init__(self, model: nn.Module, places: dict[str, str], num_classes: int | None, image_size: int) -> None:
         super().__init__()
-        self.name = type(model).__name__
+        name = getattr(model, "name", None)
+        self.name = name if isinstance(name, str) else type(model).__name__
+        shell, recordings = _record(model, places, self.name)
+        for constant, value in vars(shell).items():
+            if isinstance(value, Tensor):  # written in the code of `forward`
+                setattr(self, constant, value)
+        shapes = _finish(shell, recordings, image_size, self.name)
+        self.num_classes = shapes["logits"][1]
+        if num_classes not in (None, self.num_classes):
+            raise UserError(f"{self.name} gives {self.num_classes} logits, not {num_classes}; change its last layer.")
+        self.channels = {stage: shape[1] for stage, shape in shapes.items() if stage not in ("logits", "pooled")}
+        if "pooled" in shapes:
+            self.channels["pooled"] = math.prod(shapes["pooled"][1:])
+        # the recorded code runs with this module as its `self`, so that there is no copy of anything
+        self._code = {training: type(fx.GraphModule(shell, r.graph)).forward for training, r in recordings.items()}
+        self._recipe = (model, {place: stage for stage, place in places.items()}, num_classes, image_size)
         self._parameters, self._buffers, self._modules = model._parameters, model._buffers, model._modules
+        self._non_persistent_buffers_set = model._non_persistent_buffers_set
         self.training = model.training
-        named = dict(stages) if isinstance(stages, Mapping) else {stage: stage for stage in stages}
-        # in a tuple they are no children: the modules in them are this module's own already
-        self._graphs = _trace(model, named, self.name)
-        shapes = _shapes(self._graphs[False], image_size, self.name)
-        self.num_classes = shapes.pop("logits")[1]
-        pooled = shapes.pop("pooled", None)
-        self.channels = {stage: shape[1] for stage, shape in shapes.items()}
-        if pooled is not None:
-            self.channels["pooled"] = pooled[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.represent(images).logits
+        return self._code[self.training](self, images)["logits"]
 
     def represent(self, images: Tensor) -> Representation:
-        """Logits, the tapped features, and the pooled vector of a network that has one."""
-        found = self._graphs[self.training](images)
-        logits, pooled = found.pop("logits"), found.pop("pooled", None)
-        return Representation(logits, Features(found, self.name), Features(owner=f"tapped {self.name}"), pooled)
+        """Logits, the stages' outputs, and what the classifier sees."""
+        found = self._code[self.training](self, images)
+        features = {stage: found[stage] for stage in self.channels if stage != "pooled"}
+        pooled = found["pooled"].flatten(1) if "pooled" in found else None
+        return Representation(found["logits"], Features(features, self.name), Features({}, self.name), pooled)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Tapped:
-        super()._apply(fn, recurse)
-        for graph in self._graphs:  # buffers of the network's root are replaced when they move, the graphs hold the old
-            graph._buffers.update({name: self._buffers[name] for name in graph._buffers if name in self._buffers})
-        return self
+    def train(self, mode: bool = True) -> _Tap:
+        self._recipe[0].training = mode  # the rest of the model is shared
+        return super().train(mode)
 
-
-def _trace(model: nn.Module, stages: dict[str, str], name: str) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """The network as (evaluation, training) graphs that give a dictionary of features, `logits` and `pooled`."""
-    try:
-        training, evaluation = get_graph_node_names(model, suppress_diff_warning=True)
-    except Exception as error:  # fx raises whatever the network's code raises when it meets a proxy
-        raise UserError(
-            f"{name} cannot be traced ({' '.join(str(error).split())[:120]}); give it a method represent(images) and "
-            "channels instead, as in ignite_kd/models/wrn.py."
-        ) from None
-    for stage in stages:
-        if not any(node == stage or node.startswith(f"{stage}.") for node in evaluation):
-            raise unknown(f"stage of {name}", stage, [n for n, _ in model.named_modules() if n] or evaluation)
-    taken = [label for label in stages.values() if label in ("logits", "pooled")]
-    if taken or len(set(stages.values())) < len(stages):
-        raise UserError(f"stages of {name} need names of their own, other than logits and pooled; {stages} was given.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        extractor = create_feature_extractor(
-            model,
-            train_return_nodes=stages | {training[-1]: "logits"},
-            eval_return_nodes=stages | {evaluation[-1]: "logits"},
-            suppress_diff_warning=True,
-        )
-    return _with_pooled(extractor, extractor.eval_graph), _with_pooled(extractor, extractor.train_graph)
+    def __reduce__(self) -> tuple[Callable[..., nn.Module], tuple[Any, ...]]:
+        return tap, self._recipe  # copied and stored as the model and what to take from it
 
 
-def _with_pooled(extractor: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
-    output = next(node for node in graph.nodes if node.op == "output")
-    given: dict[str, fx.Node] = dict(output.args[0])
-    last = given["logits"]
-    if last.op == "call_module" and isinstance(extractor.get_submodule(str(last.target)), nn.Linear):
-        given["pooled"] = last.args[0]  # type: ignore[assignment]
-    output.args = (given,)
-    return fx.GraphModule(extractor, graph)
+class _Recording(NamedTuple):
+    graph: fx.Graph
+    nodes: dict[str, fx.Node]  # in the order of the graph; beside the stages, `logits` and `pooled`
 
 
-def _shapes(graph: fx.GraphModule, image_size: int, name: str) -> dict[str, torch.Size]:
-    shadow = copy.deepcopy(graph).to("meta").eval()
-    try:
-        found = shadow(torch.empty(1, 3, image_size, image_size, device="meta"))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{name} does not take images of 3×{image_size}×{image_size} ({reason}); set image_size."
-        ) from None
-    if found["logits"].dim() != 2:
-        raise UserError(f"{name} should end in logits of N × classes, but gives {tuple(found['logits'].shape)}.")
-    return {stage: feature.shape for stage, feature in found.items()}
+class _Watcher(fx.Interpreter):
+    """Runs a graph and notes each value, and how often it had been written to when it came out."""
+
+    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(module, garbage_collect_values=False, graph=graph)
+        self.values: dict[fx.Node, tuple[Any, int]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        self.values[n] = value, getattr(value, "_version", 0)
+        return value
+
+
+def _by_stage(stages: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """Stage → place in the module."""
+    if isinstance(stages, str):
+        stages = [stages]
+    pairs = list(stages.items()) if isinstance(stages, Mapping) else [(place, place) for place in stages]
+    places = {stage: place for place, stage in pairs}
+    if "logits" in places or len(places) < len(pairs):
+        raise UserError(f"each stage needs a name of its own other than logits, but they are {[s for _, s in pairs]}.")
+    return places
+
+
+def _record(model: nn.Module, places: dict[str, str], name: str) -> tuple[nn.Module, dict[bool, _Recording]]:
+    """The graphs of training and evaluation, and the copy of the model that they were recorded on."""
+    # what torchvision's create_feature_extractor uses, so that its names of nodes are good here. Not that function
+    # itself: it drops unused weights, reorders the others, and gives a node asked for twice only once.
+    operations = [kind for kind in vars(torchvision.ops).values() if isinstance(kind, type)]
+    recordings = {}
+    with torch.random.fork_rng(devices=[]):
+        generator = torch.get_rng_state()
+        try:
+            shell = copy.deepcopy(model)
+            for training in (True, False):
+                tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops), leaf_modules=operations)
+                recordings[training] = tracer.trace(shell.train(training)), tracer.node_to_qualname
+        except Exception as error:  # fx runs the forward of anybody
+            first = str(error).strip().partition("\n")[0]
+            raise UserError(f"torch.fx cannot record the forward of {name} ({first}); {_REMEDY}") from None
+        moved = not torch.equal(generator, torch.get_rng_state())
+    buffers = dict(model.named_buffers())
+    if moved or not all(torch.equal(buffer, buffers[key]) for key, buffer in shell.named_buffers()):
+        raise UserError(f"a recording of {name} would freeze its random numbers, or what it counts; {_REMEDY}")
+    for graph, _ in recordings.values():
+        if not isinstance(_output(graph).args[0], fx.Node):
+            raise UserError(f"the forward of {name} gives out more than the logits; {_REMEDY}")
+    return shell, {
+        training: _Recording(g, _find(shell, g, names, places)) for training, (g, names) in recordings.items()
+    }
+
+
+def _find(
+    shell: nn.Module, graph: fx.Graph, names: Mapping[fx.Node, str], places: dict[str, str]
+) -> dict[str, fx.Node]:
+    """The node of each stage: the last one that belongs to its place."""
+    found: dict[str, fx.Node] = {}
+    for stage, place in places.items():
+        nodes = [node for node, name in names.items() if name == place or name.startswith(f"{place}.")]
+        if not nodes:
+            first_level = [name.partition(".")[0] for name in names.values()]
+            inside = [".".join(name.split(".")[: place.count(".") + 1]) for name in names.values()]
+            nearest = difflib.get_close_matches(place, [*inside, *names.values()], n=1, cutoff=0.5)
+            raise unknown("stage", place, dict.fromkeys([*first_level, *nearest]))
+        found[stage] = nodes[-1]
+    last: Any = _output(graph).args[0]
+    if last.op == "call_module" and isinstance(shell.get_submodule(last.target), nn.Linear):
+        found.setdefault("pooled", last.all_input_nodes[0])
+    order = list(graph.nodes)
+    return dict(sorted(found.items(), key=lambda item: order.index(item[1]))) | {"logits": last}
+
+
+def _finish(
+    shell: nn.Module, recordings: dict[bool, _Recording], image_size: int, name: str
+) -> dict[str, tuple[int, ...]]:
+    """Let the graphs give out their nodes, and return the shapes of those; `shell` loses its values."""
+    for module in shell.to("meta").modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, Tensor):  # neither parameter nor buffer
+                setattr(module, attribute, value.to("meta"))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for training, (graph, nodes) in recordings.items():
+        watcher = _Watcher(shell.train(training), graph)
+        try:
+            with torch.no_grad():
+                watcher.run(torch.empty(2, 3, image_size, image_size, device="meta"))
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            size = f"{image_size}×{image_size}"
+            raise UserError(f"{name} cannot take images of 3×{size} ({first}); give tap its image_size.") from None
+        given = {}
+        for stage, node in nodes.items():
+            value, version = watcher.values[node]
+            if not isinstance(value, Tensor) or value.dim() < 2:
+                remedy = _REMEDY if stage == "logits" else "take another place."
+                raise UserError(f"'{stage}' of {name} is no tensor of images × channels; {remedy}")
+            shapes[stage] = tuple(value.shape)
+            if value._version > version:  # something later overwrites it
+                with graph.inserting_after(node):
+                    node = graph.call_method("clone", (node,))
+            given[stage] = node
+        _output(graph).args = (given,)
+    return shapes
+
+
+def _output(graph: fx.Graph) -> fx.Node:
+    return next(node for node in reversed(graph.nodes) if node.op == "output")

@@ -333,5 +333,5 @@ def test_options_that_cannot_work_are_refused_in_one_line(options, message):
 @pytest.mark.parametrize(("student", "teacher"), [("B", "T"), ("S", "B")])
 def test_networks_with_other_channels_than_declared_are_refused(student, teacher):
     head = VID(channels("S"), channels("T")).double()
-    with pytest.raises(RuntimeError, match="channels|size of tensor"):
+    with pytest.raises(RuntimeError, match=r"channels|size of tensor"):
         head(seen(student, True), seen(teacher, True), None)

@@ -1,0 +1,155 @@
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from commands import call
+
+from ignite_kd import load_weights, models
+from ignite_kd.weights import read_card
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = "--dataset shapes --model mlp_8 --samples-per-class 20 --recipe vid,batch_size=50 --device cpu"
+COMMAND = f"train-without-transfer {SMALL} --state-dict-path net.th --output-dir run"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def weights(path="net.th"):
+    return torch.load(path, weights_only=True)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def metrics(folder="run"):
+    return [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_training_leaves_weights_with_a_card_a_record_and_a_line_an_epoch():
+    done = call(f"{COMMAND} --max-epochs 3")
+    assert done.status == 0, done.err
+    epochs = re.findall(r"^epoch (\d)/3 .*train loss.*validation accuracy.*lr 0\.1.* left$", done.out, re.MULTILINE)
+    assert epochs == ["1", "2", "3"]
+    record = json.loads(Path("run/run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["quirks"] == {}
+    assert record["data"]["split"]["samples_per_class"] == 20
+    assert [line["epoch"] for line in metrics()] == [1, 2, 3]
+    model = models.build("mlp_8", 10)
+    load_weights(model, "net.th")
+    card = read_card("net.th")
+    assert card["model"] == "mlp_8"
+    assert card["dataset"] == "shapes"
+    assert card["results"]["test"]["last"]["accuracy"] > 0
+
+
+def test_the_test_set_is_read_at_the_end_only_and_last_and_best_are_told_apart():
+    done = call(f"{COMMAND} --max-epochs 3")
+    assert not any("test" in name for line in metrics() for name in line)
+    results = json.loads(Path("run/run.json").read_text())["results"]
+    validated = [line["validation/accuracy"] for line in metrics()]
+    assert results["validation"] == {"last": validated[-1], "best": max(validated)}
+    assert results["best_epoch"] == validated.index(max(validated)) + 1
+    last, best = (results["test"][which]["accuracy"] for which in ("last", "best"))
+    expected = f"test accuracy: last {last:.2%} (epoch 3), best {best:.2%} (epoch {results['best_epoch']}"
+    assert expected in done.out
+    assert (best == last) == (results["best_epoch"] == 3)
+
+
+def test_a_finished_run_says_so_and_more_epochs_go_on_to_what_one_run_gives(tmp_path):
+    call(f"{COMMAND} --max-epochs 2")
+    two = weights()
+    again = call(f"{COMMAND} --max-epochs 2 --resume auto")
+    assert again.status == 0
+    assert "is finished" in again.out
+    assert same(weights(), two)
+    assert call(f"{COMMAND} --max-epochs 4 --resume").status == 0
+    assert same(weights("net.th.previous"), two)
+    resumed, seen = weights(), metrics()
+    assert call(f"train-without-transfer {SMALL} --max-epochs 4 --state-dict-path one.th --output-dir one").status == 0
+    assert same(weights("one.th"), resumed)
+    assert not same(resumed, two)
+    assert [{**line, "seconds": 0} for line in metrics("one")] == [{**line, "seconds": 0} for line in seen]
+
+
+def test_a_time_limit_stops_in_good_order_and_the_run_can_go_on():
+    options = f"{COMMAND} --max-epochs 2"
+    stopped = call(f"{options} --time-limit 0.001")
+    assert stopped.status == 75
+    assert "stopped by time limit" in stopped.out
+    assert not Path("net.th").exists()
+    assert json.loads(Path("run/run.json").read_text())["status"] == "stopped"
+    assert call(f"{options} --resume auto").status == 0
+    resumed = weights()
+    assert call(f"train-without-transfer {SMALL} --max-epochs 2 --state-dict-path one.th --output-dir one").status == 0
+    assert same(weights("one.th"), resumed)
+
+
+def test_sigterm_saves_and_exits_with_a_status_of_its_own():
+    arguments = f"{SMALL} --state-dict-path net.th --output-dir run --max-epochs 100000".split()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train_without_transfer.py", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    time.sleep(0.05)
+    process.terminate()
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM" in rest
+    done = metrics()[-1]["epoch"]
+    resumed = call(f"{COMMAND} --max-epochs {done + 1} --resume auto")
+    assert resumed.status == 0, resumed.err
+    assert f"resuming run after {done} epochs" in resumed.out
+
+
+def test_folders_of_their_own_are_chosen_where_none_is_named():
+    options = f"train-without-transfer {SMALL} --state-dict-path net.th --max-epochs 1"
+    for _ in range(2):
+        assert call(options).status == 0
+    first, second = sorted(Path("runs").iterdir())
+    assert second.name == f"{first.name}-2"
+    assert metrics(first)[0]["train/loss"] == metrics(second)[0]["train/loss"]
+
+
+def test_the_released_recipe_names_its_quirks_and_leaves_the_test_set_alone():
+    options = "train-without-transfer --dataset shapes --model mlp_8 --samples-per-class 20 --max-epochs 1 --device cpu"
+    done = call(f"{options} --output-dir run --state-dict-path net.th --recipe vid-released-code,batch_size=50")
+    record = json.loads(Path("run/run.json").read_text())
+    assert done.status == 0, done.err
+    assert record["quirks"]["decay"] == 0.9
+    assert "decay" in done.out
+    assert "test" not in record["results"]
+    assert record["data"]["split"]["stratified"] is False
+
+
+def test_a_fresh_split_is_drawn_for_each_run_and_kept_by_a_resumed_one():
+    options = "train-without-transfer --dataset shapes --model mlp_8 --samples-per-class 20 --device cpu"
+    options += " --state-dict-path net.th --recipe vid,fresh_split=true,batch_size=50"
+    assert call(f"{options} --max-epochs 1 --output-dir a").status == 0
+    assert call(f"{options} --max-epochs 1 --output-dir b").status == 0
+    drawn = [json.loads(Path(f"{run}/run.json").read_text())["data"]["split"] for run in "ab"]
+    assert drawn[0]["digest"] != drawn[1]["digest"]
+    assert call(f"{options} --max-epochs 2 --output-dir a --resume auto").status == 0
+    assert json.loads(Path("a/run.json").read_text())["data"]["split"] == drawn[0]
+
+
+def test_every_image_can_be_learned_from():
+    options = "train-without-transfer --dataset shapes --model mlp_8 --device cpu --max-epochs 1 --state-dict-path net.th"
+    refused = call(f"{options} --samples-per-class 1000")
+    assert refused.status == 2
+    assert "--recipe vid,validation_images=0" in refused.err
+    done = call(f"{options} --samples-per-class 1000 --recipe vid,validation_images=0 --output-dir run")
+    assert done.status == 0, done.err
+    assert "10000 images to learn from" in done.out
+    assert "test accuracy: last" in done.out
