@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ def conclude(session: Session) -> str:
         results["test"] = {"last": _test(session, session.model)}
         if session.best is not None and session.best.path.exists():
             idist.barrier()
-            best = copy.deepcopy(session.model)
+            best = session.build_model(plan.student)  # a copy would keep a compiled method of the last one
             load_weights(best, session.best.path)
             results["test"]["best"] = _test(session, best)
     summary = _summary(results, plan.max_epochs)

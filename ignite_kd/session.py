@@ -60,7 +60,7 @@ class Session:
         self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
         self.teacher = self._build_teacher() if plan.teacher else None
         torch.manual_seed(plan.seed)
-        self.model = self._build_model(plan.student)
+        self.model = self.build_model(plan.student)
         self.student = self._build_student()
         self._attach_handlers()
         if self.before:
@@ -126,14 +126,14 @@ class Session:
             self._lock = run_folder.lock(self.folder)
         return before
 
-    def _build_model(self, name: str) -> nn.Module:
+    def build_model(self, name: str) -> nn.Module:
+        """A fresh network of that name for this data."""
         size = {"image_size": self.data.image_size} if name.startswith("mlp") else {}
-        model = models.build(name, num_classes=len(self.data.classes), **size)
-        return model
+        return models.build(name, num_classes=len(self.data.classes), **size)
 
     def _build_teacher(self) -> TeacherEngine:
         name, path = str(self.plan.teacher), str(self.plan.teacher_path)
-        model = self._build_model(name)
+        model = self.build_model(name)
         load_weights(model, path)
         card = read_card(path)
         warning = refuse_foreign_teacher(self.data, card, path, self.recipe.foreign_teacher)

@@ -21,9 +21,6 @@ class _Feed:
         self.batch: Batch | None = None
         self._length, self._start = length, 0
 
-    def seek(self, iteration: int) -> None:
-        self._start = iteration % self._length
-
     def __len__(self) -> int:
         return self._length
 
@@ -34,11 +31,18 @@ class _Feed:
             yield self.batch
 
 
+class _SeekableFeed(_Feed):
+    """Of a loader that knows positions."""
+
+    def seek(self, iteration: int) -> None:
+        self._start = iteration % self._length
+
+
 class _Classmate:
     """A student that pauses after each batch: `Engine.interrupt` makes `run` return, the next `run` goes on."""
 
-    def __init__(self, student: StudentEngine, length: int, max_epochs: int) -> None:
-        self.student, self.feed, self.max_epochs = student, _Feed(length), max_epochs
+    def __init__(self, student: StudentEngine, feed: _Feed, max_epochs: int) -> None:
+        self.student, self.feed, self.max_epochs = student, feed, max_epochs
         self.learning = True
         self._handles = [
             student.add_event_handler(Events.ITERATION_COMPLETED, Engine.interrupt),
@@ -77,7 +81,8 @@ def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_e
     positions = {_beginning(student.state, length, max_epochs) for student in students}
     if len(positions) > 1:
         raise ValueError(f"students run together should stand at one iteration, but these are at {sorted(positions)}.")
-    classmates = [_Classmate(student, length, max_epochs) for student in students]
+    feed = _SeekableFeed if hasattr(loader, "seek") else _Feed
+    classmates = [_Classmate(student, feed(length), max_epochs) for student in students]
     try:
         for batch in _batches(loader, length, positions.pop(), max_epochs):
             batch = Batch.of(batch).to(students[0].device)
@@ -109,7 +114,7 @@ def _batches(loader: Iterable[Any], length: int, iteration: int, max_epochs: int
         for batch in loader:
             yield batch
             iteration += 1
-            if iteration % length == 0:
-                break
+            if iteration == length * max_epochs:
+                return
         if iteration == before:
             raise RuntimeError(f"the loader has a length of {length}, but gave no batch at iteration {iteration}.")

@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import pytest
 import torch
@@ -237,22 +238,24 @@ def test_where_all_have_left_no_further_batch_is_drawn():
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 3, 5])
-def test_terminate_epoch_shortens_one_students_epoch_as_alone(iteration):
+@pytest.mark.parametrize("data", [lambda: LOADER, stream], ids=["list", "stream"])
+def test_terminate_epoch_shortens_one_students_epoch_as_alone(data, iteration):
     def short():
         student = new_student()
         student.add_event_handler(Events.ITERATION_COMPLETED(once=iteration), lambda: student.terminate_epoch())
-        return student, trace(student), followed(student)
+        return student, trace(student)
 
-    alone, expected, batches = short()
-    alone.run(stream(), max_epochs=3)
-    student, lived, seen = short()
+    alone, expected = short()
+    alone.run(data(), max_epochs=3)
+    student, lived = short()
     other = new_student(1)
     usual = trace(other)
-    run_together([student, other], stream(), max_epochs=3)
+    run_together([student, other], data(), max_epochs=3)
     assert lived == expected
-    assert seen == batches
     assert [name for name, *_ in lived].count("TERMINATE_SINGLE_EPOCH") == 1
     assert [name for name, *_ in usual].count("ITERATION_COMPLETED") == 9
+    if data is stream:  # it goes on where it is; a list begins again for a student alone, but not for a classmate
+        assert all_same(student, alone)
 
 
 def test_early_stopping_stops_one():
@@ -396,6 +399,47 @@ def test_run_again_with_the_same_epochs_they_begin_anew_as_an_engine_alone_does(
     alone.run(LOADER, max_epochs=2)
     run_together(students, LOADER, max_epochs=2)
     assert lived == [expected] * 2
+    assert all_same(students[0], alone)
+
+
+@pytest.mark.parametrize("data", [lambda: LOADER, stream], ids=["list", "stream"])
+def test_students_loaded_from_the_middle_of_an_epoch_live_and_learn_as_alone(data):
+    def loaded():
+        student = new_student()
+        student.load_state_dict({"epoch_length": 3, "max_epochs": 3, "iteration": 4})
+        return student, trace(student)
+
+    alone, expected = loaded()
+    alone.run(data(), max_epochs=3)
+    (first, lived), (second, also_lived) = loaded(), loaded()
+    run_together([first, second], data(), max_epochs=3)
+    assert lived == also_lived == expected
+    assert all_same(first, alone)
+
+
+class Endless:
+    """Never at an end; what is an epoch, its length says."""
+
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return itertools.cycle([*LOADER, *[(-images, labels) for images, labels in LOADER]])
+
+
+def test_an_endless_loader_is_drawn_from_as_often_as_there_are_steps():
+    drawn = []
+
+    class Counting(Endless):
+        def __iter__(self):
+            for batch in super().__iter__():
+                drawn.append(1)
+                yield batch
+
+    alone, students = new_student(), [new_student(), new_student(1)]
+    alone.run(Endless(), max_epochs=3)
+    run_together(students, Counting(), max_epochs=3)
+    assert len(drawn) == 9
     assert all_same(students[0], alone)
 
 

@@ -227,10 +227,21 @@ def test_a_file_torn_at_any_length_is_refused_and_changes_nothing(tmp_path, zipp
     assert same(model.state_dict(), network(8).state_dict())
 
 
+def test_a_bit_that_changed_on_the_way_is_noticed(tmp_path):
+    torch.save(network(7).state_dict(), tmp_path / "w.pt")
+    content = bytearray((tmp_path / "w.pt").read_bytes())
+    weights = network(7).layer3.layer[0].conv2.weight.detach().numpy().tobytes()
+    content[content.index(weights) + 100] ^= 1
+    (tmp_path / "w.pt").write_bytes(content)
+    torch.load(tmp_path / "w.pt", weights_only=True)  # which does not look
+    with pytest.raises(UserError, match=r"is torn, or no file of torch\.save"):
+        load_weights(network(8), tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize("content", [b"epoch,accuracy\n", b"PK\x03\x04", b"\x80\x02", b"\x00" * 64])
 def test_a_file_of_something_else_is_no_file_of_weights(tmp_path, content):
     (tmp_path / "w.pt").write_bytes(content)
-    with pytest.raises(UserError, match="is torn, or no file of torch.save"):
+    with pytest.raises(UserError, match=r"is torn, or no file of torch\.save"):
         load_weights(network(8), tmp_path / "w.pt")
 
 

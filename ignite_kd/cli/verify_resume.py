@@ -37,7 +37,7 @@ def command(
     plan = Plan(
         student="wrn_10_1",
         teacher="wrn_10_1",
-        recipe=recipes.get(f"vid,batch_size={batch_size},foreign_teacher=warn"),
+        recipe=recipes.get(f"vid,batch_size={batch_size},validation_images=200,test_at_end=false"),
         dataset=dataset,
         data_dir=data_dir,
         samples_per_class=samples_per_class,

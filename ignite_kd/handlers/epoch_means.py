@@ -59,7 +59,10 @@ class EpochMeans:
             sums = idist.all_reduce(sums)
         found = dict(zip(names, sums.tolist(), strict=True))
         images = found.pop("images")
-        student.state.metrics.update({f"train/{name}": value / images for name, value in found.items()})
+        metrics = student.state.metrics
+        for name in [name for name in metrics if name.startswith("train/loss.")]:
+            del metrics[name]  # a term that has ended would keep its last value for ever
+        metrics.update({f"train/{name}": value / images for name, value in found.items()})
         self._sums = {}
 
 

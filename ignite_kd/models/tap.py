@@ -174,6 +174,8 @@ def _finish(
 ) -> dict[str, tuple[int, ...]]:
     """Let the graphs give out their nodes, and return the shapes of those; `shell` loses its values."""
     for module in shell.to("meta").modules():
+        module._forward_hooks.clear()  # somebody's, who would wonder at tensors without values
+        module._forward_pre_hooks.clear()
         for attribute, value in vars(module).items():
             if isinstance(value, Tensor):  # neither parameter nor buffer
                 setattr(module, attribute, value.to("meta"))
