@@ -101,11 +101,19 @@ def test_a_torn_teacher_is_named(teacher, length):
 
 @pytest.mark.parametrize(
     ("model", "classes", "seen"),
-    [("wrn_10_1", 10, "wrn_10_1 with 10 classes"), ("wrn_10_2", 7, "wrn_10_2 with 7 classes"), ("wrn_16_2", 10, "wrn_16_2")],
+    [
+        ("wrn_10_1", 10, "wrn_10_1 with 10 classes"),
+        ("wrn_10_2", 7, "wrn_10_2 with 7 classes"),
+        ("wrn_16_2", 10, "wrn_16_2"),
+    ],
 )
 def test_a_teacher_of_another_size_than_stated_is_recognised(tmp_path, model, classes, seen):
     save_weights(tmp_path / "other.th", models.build(model, classes).state_dict(), {})
-    refused(call(f"{TRANSFER} --teacher-state-dict-path other.th"), f"other.th looks like {seen}", "wrn_10_2 with 10 classes")
+    refused(
+        call(f"{TRANSFER} --teacher-state-dict-path other.th"),
+        f"other.th looks like {seen}",
+        "wrn_10_2 with 10 classes",
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -62,7 +62,9 @@ def test_the_released_recipe_writes_the_layout_that_the_released_code_reads(teac
 
 def test_any_sum_of_heads_can_be_named(teacher):
     options = f"--student mlp_8 --teacher wrn_10_2 {COMMON} --recipe vid,{FEW} --output-dir run --state-dict-path s.th"
-    done = call(f"train-with-transfer {options} --loss ce:0.5 --loss vid:0.2,stages=pooled,variant=benchmark --loss kd:0")
+    done = call(
+        f"train-with-transfer {options} --loss ce:0.5 --loss vid:0.2,stages=pooled,variant=benchmark --loss kd:0"
+    )
     assert done.status == 0, done.err
     line = json.loads(Path("run/metrics.jsonl").read_text())
     assert {name for name in line if name.startswith("train/loss.")} == {"train/loss.ce", "train/loss.vid"}

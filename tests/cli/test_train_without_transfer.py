@@ -145,7 +145,9 @@ def test_a_fresh_split_is_drawn_for_each_run_and_kept_by_a_resumed_one():
 
 
 def test_every_image_can_be_learned_from():
-    options = "train-without-transfer --dataset shapes --model mlp_8 --device cpu --max-epochs 1 --state-dict-path net.th"
+    options = (
+        "train-without-transfer --dataset shapes --model mlp_8 --device cpu --max-epochs 1 --state-dict-path net.th"
+    )
     refused = call(f"{options} --samples-per-class 1000")
     assert refused.status == 2
     assert "--recipe vid,validation_images=0" in refused.err
