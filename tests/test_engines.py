@@ -339,6 +339,18 @@ def test_a_heads_parameters_join_the_optimizer_and_leave_with_it():
     assert same(after, vid.state_dict())
 
 
+def test_a_head_goes_where_its_student_is():
+    torch.manual_seed(0)
+    model = WideResNet(10, 1, 3)
+    vid = VID.for_models(model, model, stages="layer3")
+    model.to("meta")
+    student = StudentEngine(model, sgd(model))
+    vid.attach(student)
+    assert {p.device.type for p in vid.parameters()} == {"meta"}
+    held = {id(p) for p in student.optimizer.param_groups[0]["params"]}
+    assert {id(p) for p in vid.parameters()} <= held
+
+
 def test_a_head_learns_with_the_rate_and_the_decay_of_the_only_group():
     class Bias(CrossEntropy):
         name = "bias"
@@ -482,6 +494,16 @@ def test_a_teacher_of_several_students_looks_once_at_a_batch():
     assert len({id(student.state.teacher) for student in students}) == 1
 
 
+def test_a_teacher_looks_anew_at_other_images_of_the_same_iteration():
+    teacher = TeacherEngine(network(5))
+    for images, labels in LOADER:
+        student = new_student(network(), KD())
+        teacher.attach(student)
+        student.run([(images, labels)], max_epochs=1)
+        with torch.no_grad():
+            assert torch.equal(student.state.teacher.logits, teacher.model(images))
+
+
 def test_a_loader_that_fills_one_tensor_anew_is_seen_anew():
     class Refilled:
         buffer = torch.zeros(4, 3, 4, 4)
@@ -597,6 +619,17 @@ def test_an_evaluation_that_fails_puts_the_modes_back():
     with pytest.raises(TypeError, match="a loader should yield"):
         EvaluationEngine(model).run([torch.zeros(1)])
     assert all(module.training for module in model.modules())
+
+
+def test_every_epoch_begins_with_the_whole_student_in_training_mode():
+    student = new_student()
+    modes = []
+    student.add_event_handler(
+        Events.GET_BATCH_STARTED, lambda: modes.append({part.training for part in student.model.modules()})
+    )
+    student.add_event_handler(Events.STARTED | Events.EPOCH_COMPLETED, lambda: student.model[1].eval() and None)
+    student.run(LOADER, max_epochs=3)
+    assert modes == [{True}] * 12
 
 
 def test_bfloat16_logits_are_evaluated_in_float32():

@@ -56,6 +56,13 @@ def test_a_teacher_that_saw_validation_images_is_refused_with_their_number(teach
     assert warning == f"warning: {told}; validation flatters."
 
 
+def test_a_single_image_is_one_too_many():
+    student = parts(validation=13)
+    assert shared(student, parts(validation=12)) == 1
+    with pytest.raises(UserError, match="trained on 1 of the 13 images"):
+        refuse_foreign_teacher(loaders(student), card(parts(validation=12)), "t.th", "refuse")
+
+
 def test_what_the_teacher_was_validated_on_does_not_matter():
     """A teacher that kept more for validation never saw what validates the student."""
     cautious = parts(validation=30)

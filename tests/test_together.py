@@ -14,6 +14,7 @@ from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.events import DistillationEvents
 from ignite_kd.heads import KD, VID, CrossEntropy
 from ignite_kd.models import WideResNet
+from ignite_kd.representation import Batch
 from ignite_kd.together import run_together
 
 GENERATOR = torch.Generator().manual_seed(1)
@@ -155,6 +156,24 @@ def test_the_teacher_looks_at_each_batch_of_a_loader_of_one():
     teacher.model.conv1.register_forward_hook(lambda *_: seen.append(1))
     run_together([taught(teacher, method) for method in range(2)], LOADER[:1], max_epochs=3)
     assert len(seen) == 3
+
+
+def test_a_batch_is_moved_once_for_all(monkeypatch):
+    def move(batch, device):
+        """As to a GPU: a copy the first time, the same tensor afterwards."""
+        if getattr(batch.images, "is_moved", False):
+            return batch
+        images = batch.images.clone()
+        images.is_moved = True
+        return Batch(images, batch.labels, batch.indices)
+
+    monkeypatch.setattr(Batch, "to", move)
+    teacher, seen = new_teacher(), []
+    teacher.model.conv1.register_forward_hook(lambda *_: seen.append(1))
+    students = [taught(teacher, method) for method in range(3)]
+    run_together(students, LOADER, max_epochs=2)
+    assert len(seen) == 6
+    assert len({id(student.state.batch.images) for student in students}) == 1
 
 
 def test_nobody_teaches_nobody_runs():

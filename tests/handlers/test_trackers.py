@@ -63,10 +63,10 @@ def test_a_crash_loses_no_epoch(tmp_path):
         raise KeyboardInterrupt
 
     found = []
-    student.add_event_handler(Events.ITERATION_STARTED(once=4), crash)
+    student.add_event_handler(Events.ITERATION_STARTED(once=7), crash)
     with pytest.raises(KeyboardInterrupt):
-        student.run(LOADER, max_epochs=2)
-    assert found[0]["train/loss"] == [(1, 1.0)]
+        student.run(LOADER, max_epochs=3)
+    assert found[0]["train/loss"] == [(1, 1.0), (2, 0.5)]
 
 
 def test_without_tensorboard_one_line_says_what_to_install(tmp_path, monkeypatch):

@@ -55,6 +55,15 @@ def test_it_is_finite_at_huge_bfloat16_logits():
     assert loss.item() == pytest.approx(16 * 2 * student[0, 0].double().item() / 4, rel=1e-6)
 
 
+@pytest.mark.parametrize("halved", ["student", "teacher"])
+def test_bfloat16_logits_of_either_side_are_softened_in_float32(halved):
+    logits = {"student": 3 * h((8, 10), 71).float(), "teacher": 3 * h((8, 10), 905).float()}
+    logits[halved] = logits[halved].bfloat16()
+    loss = KD()(Representation(logits["student"]), Representation(logits["teacher"]), None)
+    expected = KD()(*(Representation(each.double()) for each in logits.values()), None)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("temperature", [0, -1.0, math.nan])
 def test_a_temperature_that_softens_nothing_is_refused_in_one_line(temperature):
     with pytest.raises(UserError) as error:
