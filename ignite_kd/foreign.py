@@ -18,7 +18,7 @@ def refuse_foreign_teacher(data: Loaders, card: dict[str, Any] | None, path: str
     """
     if data.split is None or not len(data.split.validation):
         return None
-    if card is None or "split" not in card.get("data", {}):
+    if card is None or not {"split", "digest"} <= card.get("data", {}).keys():
         return f"warning: no card beside {path} says which images that teacher was trained on; validation may flatter."
     told = card["data"]
     if told["digest"] != data.digest:

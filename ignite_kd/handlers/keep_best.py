@@ -12,6 +12,7 @@ from ignite.engine.events import RemovableEventHandle
 from ignite_kd.engines import StudentEngine
 from ignite_kd.files import atomic_write
 from ignite_kd.handlers.evaluation import Evaluate
+from ignite_kd.handlers.finite import weights_are_finite
 
 __all__ = ["KeepBest"]
 
@@ -34,7 +35,7 @@ class KeepBest:
         return student.add_event_handler(Events.EPOCH_COMPLETED, self._keep)
 
     def _keep(self, student: StudentEngine) -> None:
-        if self.epoch == student.state.epoch:
+        if self.epoch == student.state.epoch and weights_are_finite(student.model):
             content = io.BytesIO()
             torch.save(student.model.state_dict(), content)
             atomic_write(self.path, content.getvalue())

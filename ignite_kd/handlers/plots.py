@@ -32,7 +32,7 @@ def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Pat
         axes.set(title=title, xlabel="epoch")
         for colour, (name, lines) in enumerate(runs.items()):
             for key in keys:
-                points = [(line["epoch"], line[key]) for line in lines if key in line]
+                points = [(line["epoch"], line[key]) for line in lines if line.get(key) is not None]
                 if points:
                     source = key.split("/")[0]
                     axes.plot(

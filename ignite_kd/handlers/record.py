@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import platform
 import time
 from pathlib import Path
@@ -62,7 +63,7 @@ class RunRecord:
             "learning_rate": student.optimizer.param_groups[0]["lr"],
             "seconds": round(time.monotonic() - self._since, 3),
         }
-        self._write_lines([*self.read(), line | state.metrics])
+        self._write_lines([*self.read(), line | {name: _number(value) for name, value in state.metrics.items()}])
 
     def _write_lines(self, lines: list[dict[str, Any]]) -> None:
         _write(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -78,6 +79,15 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # e.g. run from a clone that was not installed
             continue
     return found
+
+
+def _number(value: Any) -> float | None:
+    """None for what JSON cannot hold: a validation loss that is no number, a table that a user attached."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _write(path: Path, text: str) -> None:

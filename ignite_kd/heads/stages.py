@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import nn
+
 from ignite_kd.errors import UserError
 
-__all__ = ["pair_stages"]
+__all__ = ["channels_of", "pair_stages"]
+
+
+def channels_of(model: nn.Module | None) -> Mapping[str, int]:
+    """Stage → channels, as the model declares them."""
+    found = getattr(model, "channels", None)
+    if not isinstance(found, Mapping):
+        raise UserError(
+            f"{type(model).__name__} does not declare the channels of its stages; "
+            'wrap it: models.tap(model, ["layer1", …]), or give it represent(images) and channels.'
+        )
+    return found
 
 
 def pair_stages(

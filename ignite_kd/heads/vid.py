@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
-from ignite_kd.heads.stages import pair_stages
+from ignite_kd.heads.stages import channels_of, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["VID"]
@@ -69,7 +69,7 @@ class VID(Head):
 
     @classmethod
     def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> VID:
-        return cls(student.channels, teacher.channels, **options)  # type: ignore[union-attr, arg-type]
+        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []

@@ -125,3 +125,16 @@ def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
 
     monkeypatch.setattr(record.importlib.metadata, "version", version)
     assert "ignite-kd" not in versions() and "torch" in versions()
+
+
+def test_a_metric_that_json_cannot_hold_does_not_spoil_the_line(tmp_path):
+    model = nn.Linear(1, 2)
+    student = StudentEngine(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    CrossEntropy().attach(student)
+    odd = {"loss": float("inf"), "table": torch.zeros(2, 2), "one": torch.tensor(0.5)}
+    student.add_event_handler(Events.EPOCH_COMPLETED, lambda student: student.state.metrics.update(odd))
+    record = RunRecord(tmp_path)
+    record.attach(student)
+    student.run([(torch.ones(2, 1), torch.tensor([0, 1]))], max_epochs=1)
+    (line,) = record.read()
+    assert (line["loss"], line["table"], line["one"]) == (None, None, 0.5)

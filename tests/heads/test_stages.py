@@ -1,6 +1,8 @@
 import pytest
+from torch import nn
 
 from ignite_kd.errors import UserError
+from ignite_kd.heads import build
 from ignite_kd.heads.stages import pair_stages
 
 WRN = {"stem": 16, "layer1": 16, "layer2": 32, "layer3": 64, "pooled": 64}
@@ -59,3 +61,8 @@ def test_a_stage_that_is_not_there_is_named_with_those_that_are(stages, message)
 def test_networks_that_share_no_stage_and_pool_nothing_are_refused():
     with pytest.raises(UserError, match="the teacher has no stage 'pooled'; it gives block1"):
         pair_stages(WRN, {"block1": 8})
+
+
+def test_a_model_that_declares_no_channels_is_told_how():
+    with pytest.raises(UserError, match=r"Linear does not declare the channels .* models\.tap"):
+        build("vid", student=nn.Linear(2, 2), teacher=nn.Linear(2, 2))
