@@ -32,7 +32,7 @@ class Settings:
     teacher_epochs: int = 5
     teacher_batch_size: int = 50
     teacher_learning_rate: float = 0.1
-    samples_per_class: int = 20
+    samples_per_class: int = 30
     epochs: int = 25
     batch_size: int = 20
     learning_rate: float = 0.05

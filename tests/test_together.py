@@ -421,6 +421,30 @@ def test_run_again_with_the_same_epochs_they_begin_anew_as_an_engine_alone_does(
     assert all_same(students[0], alone)
 
 
+def test_a_student_that_left_in_its_last_epoch_begins_anew_as_alone():
+    alone, student = leaving(new_student(), 5), leaving(new_student(), 5)
+    alone.run(stream(), max_epochs=2)
+    run_together([student], stream(), max_epochs=2)
+    expected, seen, lived = followed(alone), followed(student), trace(student)
+    expected_events = trace(alone)
+    alone.run(stream(), max_epochs=2)
+    run_together([student, new_student(1)], stream(), max_epochs=2)
+    assert seen == expected
+    assert lived == expected_events
+
+
+def test_students_that_forget_their_last_epoch_begin_anew_as_alone():
+    alone, student = new_student(), new_student()
+    alone.run(stream(), max_epochs=1)
+    run_together([student], stream(), max_epochs=1)
+    expected, seen = followed(alone), followed(student)
+    alone.state.max_epochs = student.state.max_epochs = None  # ignite's way to say so
+    alone.run(stream(), max_epochs=2)
+    run_together([student, new_student(1)], stream(), max_epochs=2)
+    assert seen == expected
+    assert all_same(student, alone)
+
+
 @pytest.mark.parametrize("data", [lambda: LOADER, stream], ids=["list", "stream"])
 def test_students_loaded_from_the_middle_of_an_epoch_live_and_learn_as_alone(data):
     def loaded():

@@ -224,6 +224,19 @@ def test_it_is_the_sum_written_out_over_all_stages(variant):
     assert head(student, teacher, None).item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_bfloat16_features_are_subtracted_in_float32():
+    head = VID({"layer1": 3}, {"layer1": 4})
+    maps, target = h((2, 3, 2, 2), 1).bfloat16(), h((2, 4, 2, 2), 2).bfloat16()
+    student, teacher = (Representation(torch.zeros(2, 2), Features({"layer1": each})) for each in (maps, target))
+    with torch.autocast("cpu", torch.bfloat16):
+        mean = head.branches[0](maps)
+        loss = head(student, teacher, None)
+    assert mean.dtype is torch.bfloat16
+    expected = ((mean.double() - target.double()).square() / 5 + math.log(5)).mean().item() / 2
+    assert loss.dtype is torch.float32
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_pooled_vectors_are_regressed_as_maps_of_one_pixel():
     head = VID({"pooled": 3}, {"pooled": 4}).double()
     vectors = h((2, 3), 1), h((2, 4), 2)
