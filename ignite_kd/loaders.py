@@ -21,11 +21,15 @@ __all__ = ["Loaders", "prepare"]
 
 @dataclass
 class Loaders:
-    """Batches for training, validation (None where all images are learned from) and test, and what they are."""
+    """Batches for training, validation and test, and what they are.
+
+    Validation is None where all images are learned from, test where a folder has no such tree: what chose the best
+    epoch cannot judge it.
+    """
 
     train: Any
     validation: Iterable[Any] | None
-    test: Iterable[Any]
+    test: Iterable[Any] | None
     classes: tuple[str, ...]
     image_size: int
     digest: str
@@ -53,8 +57,8 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             **share,
         )
         size = plan.image_size or 32
-        test = found.test or found.validation
-        return Loaders(found.train, found.validation, test, tuple(found.classes), size, found.digest, None, None)
+        trees = (found.train, found.validation, found.test)
+        return Loaders(*trees, found.classes, size, found.digest, None, None)
 
     dataset = data.load(plan.dataset, plan.data_dir)
     # the released code keeps 10 000 of 50 000 for validation: a fifth, of smaller sets too

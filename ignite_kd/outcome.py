@@ -26,13 +26,14 @@ def conclude(session: Session) -> str:
         validated = student.state.metrics or (record.read() or [{}])[-1]
         results["validation"] = {"last": validated.get("validation/accuracy"), "best": session.best.accuracy}
         results["best_epoch"] = session.best.epoch
-    if session.recipe.test_at_end:
-        results["test"] = {"last": _test(session, session.model)}
+    test = session.data.test if session.recipe.test_at_end else None
+    if test is not None:
+        results["test"] = {"last": evaluate(session.model, test, session.device, session.precision)}
         if session.best is not None and session.best.path.exists():
             idist.barrier()
             best = session.build_model(plan.student)  # a copy would keep a compiled method of the last one
             load_weights(best, session.best.path)
-            results["test"]["best"] = _test(session, best)
+            results["test"]["best"] = evaluate(best, test, session.device, session.precision)
     summary = _summary(results, plan.max_epochs)
     if session.rank > 0:
         return summary
@@ -47,10 +48,6 @@ def conclude(session: Session) -> str:
         plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
     record.update(status="finished", results=results, summary=summary, epochs=plan.max_epochs)
     return summary
-
-
-def _test(session: Session, model: Any) -> dict[str, float]:
-    return evaluate(model, session.data.test, session.device, session.precision)
 
 
 def _card(session: Session, results: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class FolderData:
-    """The loaders of a folder of images; `test` is None where there is no test/, and val/ is what is reported."""
+    """The loaders of a folder of images; `test` is None where there is no test/: only validation is then reported."""
 
     train: FileLoader
     validation: FileLoader

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call
+from PIL import Image
 
 from ignite_kd import load_weights, models
 from ignite_kd.weights import read_card
@@ -154,4 +156,22 @@ def test_every_image_can_be_learned_from():
     done = call(f"{options} --samples-per-class 1000 --recipe vid,validation_images=0 --output-dir run")
     assert done.status == 0, done.err
     assert "10000 images to learn from" in done.out
+    assert "test accuracy: last" in done.out
+
+
+def test_a_folder_without_a_test_tree_reports_validation_only(tmp_path):
+    for part, count in (("train", 6), ("val", 2)):
+        for colour in range(2):
+            for i in range(count):
+                path = tmp_path / "mine" / part / f"class{colour}" / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (20, 20), (200 * colour + i, 0, 0)).save(path)
+    options = "train-without-transfer --dataset folder --data-dir mine --image-size 16 --model mlp_8 --num-workers 0"
+    options += " --recipe vid,batch_size=4 --max-epochs 2 --device cpu --output-dir run --state-dict-path net.th"
+    done = call(options)
+    assert done.status == 0, done.err
+    assert "result   validation accuracy: last" in done.out
+    assert "test" not in json.loads(Path("run/run.json").read_text())["results"]
+    shutil.copytree(tmp_path / "mine" / "val", tmp_path / "mine" / "test")
+    done = call(options.replace("run", "again"))
     assert "test accuracy: last" in done.out
