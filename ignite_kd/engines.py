@@ -80,6 +80,9 @@ class StudentEngine(Engine):
         """
         if name in self.heads:
             raise ValueError(f"the student has a head named '{name}' already; attach this one with another name=.")
+        attached = next((known for known, other in self.heads.items() if other is head), None)
+        if attached is not None:
+            raise ValueError(f"this {type(head).__name__} is attached already, as '{attached}'; build another one.")
         if not factor >= 0:
             raise ValueError(f"the factor of '{name}' should be zero or more, but {factor} was given.")
         head.to(self.device)

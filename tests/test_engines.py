@@ -416,6 +416,13 @@ def test_a_factor_below_zero_is_refused(factor):
     assert list(student.heads) == ["ce"]
 
 
+def test_a_head_is_attached_once():
+    student, head = new_student(), CrossEntropy()
+    head.attach(student)
+    with pytest.raises(ValueError, match="this CrossEntropy is attached already, as 'ce'"):
+        head.attach(student, name="again")
+
+
 def test_a_head_of_a_name_that_is_taken_is_refused():
     student = new_student()
     with pytest.raises(ValueError, match=r"a head named 'ce' already; attach this one with another name=\."):

@@ -176,6 +176,13 @@ def test_a_batch_is_moved_once_for_all(monkeypatch):
     assert len({id(student.state.batch.images) for student in students}) == 1
 
 
+def test_a_student_that_is_named_twice_is_refused():
+    student = new_student()
+    with pytest.raises(ValueError, match="named twice"):
+        run_together([student, student], stream(), 1)
+    assert student.state.iteration == 0
+
+
 def test_nobody_teaches_nobody_runs():
     assert run_together([], LOADER, max_epochs=2) == []
 
