@@ -78,7 +78,7 @@ def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_e
     if not students:
         return []
     if len(set(map(id, students))) < len(students):
-        raise ValueError("a student is named twice; each takes one step a batch, so give every one an engine of its own.")
+        raise ValueError("a student is named twice; each takes one step a batch, so build an engine for each.")
     length = len(loader)  # type: ignore[arg-type]
     positions = {_beginning(student.state, length, max_epochs) for student in students}
     if len(positions) > 1:

@@ -417,9 +417,9 @@ def test_a_factor_below_zero_is_refused(factor):
 
 
 def test_a_head_is_attached_once():
-    student, head = new_student(), CrossEntropy()
+    student, head = new_student(), KD()
     head.attach(student)
-    with pytest.raises(ValueError, match="this CrossEntropy is attached already, as 'ce'"):
+    with pytest.raises(ValueError, match="this KD is attached already, as 'kd'"):
         head.attach(student, name="again")
 
 
