@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 
 import ignite.distributed as idist
@@ -12,7 +13,7 @@ import torch
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.plan import Plan
 
-__all__ = ["launch"]
+__all__ = ["free_port", "launch"]
 
 
 def launch(plan: Plan) -> int:
@@ -20,12 +21,14 @@ def launch(plan: Plan) -> int:
     started_by_torchrun = int(os.environ.get("WORLD_SIZE", "1"))
     if plan.processes == 1 and started_by_torchrun == 1:
         return _train(0, plan)
+    logging.disable(logging.INFO)  # ignite's launcher tells how it launches
     backend = "nccl" if torch.cuda.is_available() and plan.device != "cpu" else "gloo"
     if started_by_torchrun > 1:
         with idist.Parallel(backend=backend) as parallel:
             return parallel.run(_worker, plan)
     try:
-        with idist.Parallel(backend=backend, nproc_per_node=plan.processes) as parallel:
+        here = {"master_addr": "127.0.0.1", "master_port": free_port()}  # ignite's own is one for all runs of a machine
+        with idist.Parallel(backend=backend, nproc_per_node=plan.processes, **here) as parallel:
             parallel.run(_worker, plan)
     except Exception as error:  # what a spawned process raised arrives as text
         status = getattr(error, "exit_code", None)
@@ -35,11 +38,18 @@ def launch(plan: Plan) -> int:
     return 0
 
 
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
 def _worker(local_rank: int, plan: Plan) -> int:
     """Errors are said once, by the process that has them, and become its exit status."""
     try:
         status = _train(local_rank, plan)
-    except (UserError, RunFailed) as error:
+    except (UserError, RunFailed, OSError) as error:
         if idist.get_rank() == 0:
             print(f"error: {error}", file=sys.stderr, flush=True)
         status = 2 if isinstance(error, UserError) else 1

@@ -153,6 +153,7 @@ class Session:
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
+        self._refuse_a_batch_of_one()
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
         SeedSteps(self.plan.seed, self.rank).attach(student)
         if self.teacher is not None:
@@ -163,6 +164,17 @@ class Session:
         if self.plan.compile:
             self.model.represent = torch.compile(self.model.represent)  # type: ignore
         return student
+
+    def _refuse_a_batch_of_one(self) -> None:
+        """A batch norm of vectors cannot learn from one image, and the last batch of an epoch may have but one."""
+        order = self.data.train.order
+        smallest = (order.n % order.batch_size or order.batch_size) // order.world_size
+        if smallest < 2 and any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules()):
+            raise UserError(
+                f"{order.n} images in batches of {order.batch_size} leave {smallest} in the last one for a process, from "
+                f"which the batch norms of {self.plan.student} cannot learn; "
+                f"choose another --recipe {self.recipe.name},batch_size=N."
+            )
 
     def _build_head(self, term: Term) -> heads.Head:
         options = dict(term.options)

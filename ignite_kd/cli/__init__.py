@@ -60,6 +60,10 @@ def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     except RunFailed as error:
         _say(str(error))
         status = 1
+    except OSError as error:  # a full disk, a folder that was taken away
+        where = f" {error.filename}" if error.filename else ""
+        _say(f"cannot go on:{where} {error.strerror or error}; what was saved before is kept.")
+        status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 130
     sys.exit(status if isinstance(status, int) else 0)

@@ -22,7 +22,12 @@ __all__ = ["command"]
 @option("--batch-size", group="Training", default=16, type=click.IntRange(1), help="Images a step.")
 @option("--max-epochs", group="Training", default=3, type=click.IntRange(1), help="Epochs to train.")
 @option("--kills", group="Proof", default=1, type=click.IntRange(1), help="How often the training is killed.")
-@option("--seed", group="Proof", type=click.IntRange(0), help="Of the steps at which to kill.  [default: a new one]")
+@option(
+    "--seed",
+    group="Proof",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Of the steps at which to kill.  [default: a new one]",
+)
 def command(
     dataset: str, data_dir: str, samples_per_class: int, batch_size: int, max_epochs: int, kills: int, seed: int | None
 ) -> int:

@@ -1,8 +1,12 @@
 """Whatever a user gets wrong is answered by one line that helps; exit status 2, and nothing is lost."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 import torch
-from commands import call
+from commands import Done, call
 
 from ignite_kd import models
 from ignite_kd.weights import save_weights
@@ -48,6 +52,8 @@ def refused(done, *words, status=2):
         (f"{ALONE} --samples-per-class 100000", ["100000", "more than"]),
         (f"{ALONE} --max-epochs 0", ["--max-epochs"]),
         (f"{ALONE} --seed -1", ["--seed"]),
+        (f"{ALONE} --seed 99999999999999999999", ["--seed"]),
+        (f"{ALONE} --samples-per-class 5 --recipe vid,batch_size=7", ["leave 1 in the last one", "batch_size=N"]),
         (f"{ALONE} --time-limit soon", ["90s, 15m or 2.5h"]),
         (f"{ALONE} --device quantum", ["unknown device 'quantum'", "cpu"]),
         (f"{ALONE} --precision fp12", ["--precision", "bf16"]),
@@ -140,3 +146,17 @@ def test_a_loss_that_is_no_number_stops_the_run_and_nothing_bad_is_saved(tmp_pat
     refused(done, "the loss 'ce' was NaN or infinite at epoch 1, iteration ", "no checkpoint was written", status=1)
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
     assert not (tmp_path / "net.th").exists()
+
+
+def test_a_disk_that_becomes_full_is_one_line_and_the_run_can_go_on(tmp_path):
+    """A limit on the size of files stands for the disk: the weights do not fit, the records do."""
+    words = f"{ALONE} --samples-per-class 20 --recipe vid,batch_size=50 --output-dir run --state-dict-path net.th"
+    command = [sys.executable, "-m", "ignite_kd", *words.split()]
+    limited = subprocess.run(
+        ["bash", "-c", f"ulimit -f 20; exec {shlex.join(command)}"], capture_output=True, text=True
+    )
+    refused(Done(limited.returncode, limited.stdout, limited.stderr), "File too large", "kept", status=1)
+    assert not (tmp_path / "net.th").exists()
+    again = call(f"{words} --resume auto")
+    assert again.status == 0, again.err
+    assert (tmp_path / "net.th").exists()

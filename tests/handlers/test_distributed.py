@@ -6,6 +6,7 @@ from torch import nn
 from ignite_kd import StudentEngine
 from ignite_kd.handlers import AverageGradients, EpochMeans
 from ignite_kd.heads import CrossEntropy
+from ignite_kd.launch import free_port
 
 IMAGES = torch.randn(10, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.arange(10) % 3
@@ -29,7 +30,7 @@ def train(local_rank, folder):
 
 
 def test_two_processes_take_the_steps_of_one_that_sees_the_whole_batch(tmp_path):
-    with idist.Parallel(backend="gloo", nproc_per_node=2) as parallel:
+    with idist.Parallel(backend="gloo", nproc_per_node=2, master_addr="127.0.0.1", master_port=free_port()) as parallel:
         parallel.run(train, tmp_path)
     torch.manual_seed(0)
     model = nn.Linear(6, 3).double()
