@@ -171,7 +171,7 @@ class Session:
         smallest = (order.n % order.batch_size or order.batch_size) // order.world_size
         if smallest < 2 and any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules()):
             raise UserError(
-                f"{order.n} images in batches of {order.batch_size} leave {smallest} in the last one for a process, from "
+                f"{order.n} images in batches of {order.batch_size} leave {smallest} in a last one, from "
                 f"which the batch norms of {self.plan.student} cannot learn; "
                 f"choose another --recipe {self.recipe.name},batch_size=N."
             )

@@ -53,7 +53,7 @@ def refused(done, *words, status=2):
         (f"{ALONE} --max-epochs 0", ["--max-epochs"]),
         (f"{ALONE} --seed -1", ["--seed"]),
         (f"{ALONE} --seed 99999999999999999999", ["--seed"]),
-        (f"{ALONE} --samples-per-class 5 --recipe vid,batch_size=7", ["leave 1 in the last one", "batch_size=N"]),
+        (f"{ALONE} --samples-per-class 5 --recipe vid,batch_size=7", ["leave 1 in a last one", "batch_size=N"]),
         (f"{ALONE} --time-limit soon", ["90s, 15m or 2.5h"]),
         (f"{ALONE} --device quantum", ["unknown device 'quantum'", "cpu"]),
         (f"{ALONE} --precision fp12", ["--precision", "bf16"]),
