@@ -14,7 +14,7 @@ from ignite.engine import Events
 from ignite.engine.events import RemovableEventHandle
 
 from ignite_kd.engines import StudentEngine
-from ignite_kd.errors import RunFailed
+from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import atomic_write
 
 __all__ = ["RunRecord", "versions"]
@@ -43,7 +43,10 @@ class RunRecord:
     def read(self) -> list[dict[str, Any]]:
         """The epochs so far, one dictionary a line of `metrics.jsonl`."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        try:
+            return [dict(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+        except (ValueError, TypeError):
+            raise UserError(f"{path} is damaged; restore it, or take it away to go on without its epochs.") from None
 
     def truncate(self, epoch: int) -> None:
         """Forget the epochs after `epoch`: a resumed run does them again."""

@@ -8,7 +8,7 @@ from ignite.engine import Events
 from torch import nn
 
 from ignite_kd import StudentEngine
-from ignite_kd.errors import RunFailed
+from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.handlers import RunRecord, StepSchedule, record
 from ignite_kd.handlers.record import versions
 from ignite_kd.heads import CrossEntropy
@@ -138,3 +138,10 @@ def test_a_metric_that_json_cannot_hold_does_not_spoil_the_line(tmp_path):
     student.run([(torch.ones(2, 1), torch.tensor([0, 1]))], max_epochs=1)
     (line,) = record.read()
     assert (line["loss"], line["table"], line["one"]) == (None, None, 0.5)
+
+
+@pytest.mark.parametrize("content", ['{"epoch": 1}\n{"epo', "3\n", "words\n"])
+def test_damaged_metrics_are_named(tmp_path, content):
+    (tmp_path / "metrics.jsonl").write_text(content)
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged; restore it"):
+        RunRecord(tmp_path).read()
