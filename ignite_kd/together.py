@@ -79,6 +79,10 @@ def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_e
         return []
     if len(set(map(id, students))) < len(students):
         raise ValueError("a student is named twice; each takes one step a batch, so build an engine for each.")
+    if not hasattr(loader, "__len__"):
+        raise TypeError(
+            f"run_together needs a loader with a length, but a {type(loader).__name__} has none; make it a list."
+        )
     length = len(loader)  # type: ignore[arg-type]
     positions = {_beginning(student.state, length, max_epochs) for student in students}
     if len(positions) > 1:

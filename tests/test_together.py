@@ -183,6 +183,11 @@ def test_a_student_that_is_named_twice_is_refused():
     assert student.state.iteration == 0
 
 
+def test_a_loader_without_a_length_is_refused():
+    with pytest.raises(TypeError, match="a generator has none; make it a list"):
+        run_together([new_student()], (batch for batch in LOADER), 1)
+
+
 def test_nobody_teaches_nobody_runs():
     assert run_together([], LOADER, max_epochs=2) == []
 
