@@ -172,7 +172,7 @@ class EvaluationEngine(Engine):
         self._autocast = _autocast(self.device, precision)
         transform = lambda output: (output["logits"], output["labels"])  # noqa: E731
         Accuracy(transform, device=self.device).attach(self, "accuracy")
-        Loss(nn.functional.cross_entropy, transform, device=self.device).attach(self, "loss")
+        Loss(_cross_entropy, transform, device=self.device).attach(self, "loss")
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         with _evaluating(self.model):
@@ -211,7 +211,7 @@ class TeacherEngine(EvaluationEngine):
     ) -> None:
         super().__init__(model, device, precision)
         self.model.requires_grad_(False).train(batch_statistics)
-        self._seen: tuple[Tensor, int, Representation] | None = None
+        self._seen: tuple[Tensor, tuple[int, int], Representation] | None = None
 
     def attach(self, student: StudentEngine) -> Attachment:
         """Show `student.state.teacher` from now on. Several students of one batch cost one forward pass."""
@@ -221,6 +221,9 @@ class TeacherEngine(EvaluationEngine):
             raise ValueError(
                 f"the teacher is on {self.device} but the student on {student.device}; give both one device=."
             )
+        own = {id(parameter) for parameter in student.model.parameters()}
+        if any(id(parameter) in own for parameter in self.model.parameters()):
+            raise ValueError("teacher and student share parameters, which are frozen now; give the teacher a deepcopy.")
         student.teacher = self
 
         def undo() -> None:
@@ -229,11 +232,12 @@ class TeacherEngine(EvaluationEngine):
         return Attachment(student.add_event_handler(Events.ITERATION_STARTED, self._teach), undo)
 
     def _teach(self, student: StudentEngine) -> None:
-        images, iteration = student.state.batch.images, student.state.iteration
-        # the iteration too: a loader may fill the same tensor anew for each batch
-        if self._seen is None or self._seen[0] is not images or self._seen[1] != iteration:
+        images = student.state.batch.images
+        # the iteration and torch's count of changes too: a loader may fill the same tensor anew for each batch
+        state = student.state.iteration, images._version
+        if self._seen is None or self._seen[0] is not images or self._seen[1] != state:
             self._seen = None  # frees the old features before the new ones are made
-            self._seen = images, iteration, self.represent(images)
+            self._seen = images, state, self.represent(images)
         student.state.teacher = self._seen[2]
 
 
@@ -242,6 +246,11 @@ def _placed(model: nn.Module, device: torch.device | str | None) -> tuple[nn.Mod
     asked = torch.device(device) if device is not None else device_of(model)
     model = model.to(asked)
     return model, next((p.device for p in model.parameters()), asked)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean; 0 of no image, which is what a process may get of a last batch."""
+    return nn.functional.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
 
 
 def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:

@@ -15,7 +15,7 @@ __all__ = ["atomic_write", "check_writable", "digest_of"]
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
     """Replace `path` by `content` at once: a reader, or a crash, sees the old file or the new one, never a part."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays one: what it points at is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -38,8 +38,11 @@ def check_writable(path: str | Path) -> None:
     try:
         if path.is_dir():
             raise UserError(f"cannot write {path}: it is a folder; name a file.")
+        if path.exists() and not path.is_file():
+            raise UserError(f"cannot write {path}: it is a device; name a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        # as long as the longest name that will be made of it
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}", suffix=".previous.json.part", dir=path.parent):
             pass
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another place.") from None

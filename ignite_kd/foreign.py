@@ -18,9 +18,9 @@ def refuse_foreign_teacher(data: Loaders, card: dict[str, Any] | None, path: str
     """
     if data.split is None or not len(data.split.validation):
         return None
-    if card is None or not {"split", "digest"} <= card.get("data", {}).keys():
+    told = card.get("data") if card else None
+    if not isinstance(told, dict) or not isinstance(told.get("split"), dict) or "digest" not in told:
         return f"warning: no card beside {path} says which images that teacher was trained on; validation may flatter."
-    told = card["data"]
     if told["digest"] != data.digest:
         problem = f"{path} was trained on other data ({told['digest']}, here {data.digest})"
     else:

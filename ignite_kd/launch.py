@@ -34,6 +34,8 @@ def launch(plan: Plan) -> int:
         status = getattr(error, "exit_code", None)
         if status is None:
             raise
+        if status < 0:
+            raise RunFailed(f"a process was killed by signal {-status}; go on with --resume auto.") from None
         return int(status)
     return 0
 

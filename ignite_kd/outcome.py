@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
+from torch import nn
 
+from ignite_kd.errors import UserError
 from ignite_kd.handlers import evaluate, plots, versions
 from ignite_kd.heads import VID
 from ignite_kd.weights import load_weights, save_weights
@@ -29,10 +32,8 @@ def conclude(session: Session) -> str:
     test = session.data.test if session.recipe.test_at_end else None
     if test is not None:
         results["test"] = {"last": evaluate(session.model, test, session.device, session.precision)}
-        if session.best is not None and session.best.path.exists():
-            idist.barrier()
-            best = session.build_model(plan.student)  # a copy would keep a compiled method of the last one
-            load_weights(best, session.best.path)
+        best = _best_network(session)
+        if best is not None:
             results["test"]["best"] = evaluate(best, test, session.device, session.precision)
     summary = _summary(results, plan.max_epochs)
     if session.rank > 0:
@@ -48,6 +49,20 @@ def conclude(session: Session) -> str:
         plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
     record.update(status="finished", results=results, summary=summary, epochs=plan.max_epochs)
     return summary
+
+
+def _best_network(session: Session) -> nn.Module | None:
+    """The network of the best epoch; None where nothing was validated, or its file was damaged since."""
+    idist.barrier()
+    if session.best is None or not session.best.path.exists():
+        return None
+    model = session.build_model(session.plan.student)  # a copy would keep a compiled method of the last one
+    try:
+        load_weights(model, session.best.path)
+    except UserError as error:
+        warnings.warn(f"the best epoch is not tested: {error}", stacklevel=2)
+        return None
+    return model
 
 
 def _card(session: Session, results: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ def choose(plan: Plan) -> tuple[Path, bool]:
     if plan.output_dir is not None:
         folder = Path(plan.output_dir)
         there = (folder / "run.json").exists()
+        if not there and any(folder.glob("checkpoints/step-*.pt")):
+            raise UserError(f"{folder} holds checkpoints but no run.json; restore it, or choose another --output-dir.")
         if there and plan.resume == "never":
             raise UserError(
                 f"{folder} holds a run already; add --resume auto to go on with it, or choose another folder."
@@ -46,7 +48,7 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The record of the run in `folder`; an error where the arguments would not lead to its result."""
     try:
         record = json.loads((folder / "run.json").read_text())
-        before = record["identity"]
+        before = dict(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
     changed = [

@@ -50,8 +50,12 @@ class Session:
         self.rank, self.processes = idist.get_rank(), idist.get_world_size()
         self.device = idist.device() if self.processes > 1 else pick_device(plan.device)
         self.precision = prepare_precision(plan.precision, self.device)
-        if plan.state_dict_path:
+        if plan.state_dict_path is not None:
             check_writable(plan.state_dict_path)
+            if plan.teacher_path and Path(plan.state_dict_path).resolve() == Path(plan.teacher_path).resolve():
+                raise UserError(
+                    f"the student would be written over its teacher {plan.teacher_path}; name another file."
+                )
         teacher_digest = digest_of(plan.teacher_path) if plan.teacher_path else None
         self.identity = plan.identity() | {"teacher_sha256": teacher_digest}
         self.before = self._enter_folder()
@@ -68,9 +72,10 @@ class Session:
 
     def run(self) -> int:
         """Train to the end or to a stop; returns the exit status."""
-        state, length = self.student.state, len(self.data.train)
-        total = self.plan.max_epochs * length
-        if state.iteration >= total and self.before.get("status") == "finished":
+        plan, state, length = self.plan, self.student.state, len(self.data.train)
+        total = plan.max_epochs * length
+        kept = plan.state_dict_path is None or Path(plan.state_dict_path).exists()
+        if state.iteration >= total and self.before.get("status") == "finished" and kept:
             self.say(f"{self.folder} is finished: {self.before['summary']}")
             return 0
         self._write_record()
@@ -159,6 +164,7 @@ class Session:
         if self.teacher is not None:
             self.teacher.attach(student)
         for term in self.plan.terms:
+            heads.options(term.method)  # a wrong name is told even with a factor of 0
             if term.factor:
                 self._build_head(term).attach(student, factor=term.factor)
         if self.plan.compile:
@@ -166,13 +172,17 @@ class Session:
         return student
 
     def _refuse_a_batch_of_one(self) -> None:
-        """A batch norm of vectors cannot learn from one image, and the last batch of an epoch may have but one."""
+        """A batch norm of vectors cannot learn from one image, and the last batch of an epoch may have but one.
+
+        No network can learn from none, which is what a process may get of a last batch.
+        """
         order = self.data.train.order
         smallest = (order.n % order.batch_size or order.batch_size) // order.world_size
-        if smallest < 2 and any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules()):
+        vectors = any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules())
+        if smallest < (2 if vectors else 1):
             raise UserError(
-                f"{order.n} images in batches of {order.batch_size} leave {smallest} in a last one, from "
-                f"which the batch norms of {self.plan.student} cannot learn; "
+                f"{order.n} images in batches of {order.batch_size} leave a batch of {smallest}, from "
+                f"which {self.plan.student} cannot learn; "
                 f"choose another --recipe {self.recipe.name},batch_size=N."
             )
 
@@ -181,7 +191,13 @@ class Session:
         if "softplus_twice" in heads.options(term.method):
             options.setdefault("softplus_twice", self.recipe.softplus_twice)
         teacher = None if self.teacher is None else self.teacher.model
-        return heads.build(term.method, student=self.model, teacher=teacher, **options)
+        try:
+            return heads.build(term.method, student=self.model, teacher=teacher, **options)
+        except UserError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            told = ", ".join(f"{name}={value}" for name, value in term.options.items())
+            raise UserError(f"--loss {term.method} cannot be built with {told or 'its defaults'}: {error}.") from None
 
     def _attach_handlers(self) -> None:
         """At the end of an epoch: measure, judge, record, show, and save last what all of them then hold."""
@@ -212,11 +228,22 @@ class Session:
         self.stopping.attach(student)
 
     def _resume(self) -> None:
+        known = self.before.get("data") or {}
+        if known.get("digest", self.data.digest) != self.data.digest:
+            raise UserError(
+                f"{self.folder} was trained on other data ({known['digest']}, here {self.data.digest}); "
+                "restore that data, or choose another --output-dir."
+            )
         found = self.checkpoints.load_latest()
         state, length = self.student.state, len(self.data.train)
         if found is not None and state.epoch_length != length:
             raise UserError(
                 f"{found} was written with {state.epoch_length} batches an epoch, but the data gives {length}."
+            )
+        if state.iteration > self.plan.max_epochs * length:
+            done = -(-state.iteration // length)
+            raise UserError(
+                f"{self.folder} is in epoch {done} already; give --max-epochs {done} or more to go on with it."
             )
         self.record.truncate(state.iteration // length)
         self.say(f"resuming {self.folder} after {state.iteration // length} epochs, {state.iteration % length} batches")

@@ -782,3 +782,30 @@ def test_its_events_are_those_of_a_plain_engine_and_its_own():
 def test_a_loader_that_yields_something_else_is_refused(value):
     with pytest.raises(TypeError, match=r"a loader should yield Batch or \(images, labels\[, indices\]\)"):
         new_student().run([value], max_epochs=1)
+
+
+def test_a_teacher_that_shares_parameters_with_its_student_is_refused():
+    student = new_student()
+    with pytest.raises(ValueError, match="share parameters"):
+        TeacherEngine(student.model).attach(student)
+
+
+def test_images_that_are_filled_anew_are_seen_anew():
+    model = network()
+    student, teacher = new_student(), TeacherEngine(model)
+    teacher.attach(student)
+    CrossEntropy().attach(student, name="labels")
+    images, labels = torch.zeros(2, *LOADER[0][0].shape[1:], dtype=LOADER[0][0].dtype), torch.tensor([0, 1])
+    shown = []
+    student.add_event_handler(Events.ITERATION_COMPLETED, lambda s: shown.append(s.state.teacher.logits.clone()))
+    for filled in (0.0, 1.0):
+        images.fill_(filled)
+        student.run([Batch(images, labels)], max_epochs=1)
+    assert not torch.equal(*shown)
+    assert torch.equal(shown[1], model(images))
+
+
+def test_an_evaluation_counts_a_batch_of_no_image_as_nothing():
+    whole = TeacherEngine(network()).run(LOADER).metrics
+    nothing = (LOADER[0][0][:0], LOADER[0][1][:0])
+    assert TeacherEngine(network()).run([*LOADER, nothing]).metrics["loss"] == whole["loss"]

@@ -50,3 +50,22 @@ def test_the_digest_is_sha256_and_a_missing_file_is_named(tmp_path):
     assert digest_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(UserError, match=r"cannot read .*teacher\.th: No such file"):
         digest_of(tmp_path / "teacher.th")
+
+
+def test_a_link_stays_a_link_and_what_it_points_at_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "real")
+    atomic_write(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "real").read_text() == "new"
+
+
+def test_a_device_is_no_file_to_write():
+    with pytest.raises(UserError, match="/dev/null: it is a device"):
+        check_writable("/dev/null")
+
+
+def test_a_name_that_leaves_no_room_for_the_card_beside_it_is_refused_before_training(tmp_path):
+    with pytest.raises(UserError, match="name too long"):
+        check_writable(tmp_path / ("x" * 250))

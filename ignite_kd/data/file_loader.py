@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -55,13 +57,11 @@ class _Files(Dataset):
         self.samples, self.transform, self.seed = samples, transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int] | UserError:
-        from torchvision.datasets.folder import pil_loader
-
         epoch, index = key
         path, label = self.samples[index]
         try:
-            image = pil_loader(path)
-        except (OSError, SyntaxError, ValueError) as error:
+            image = _open(path)
+        except Exception as error:  # a parser of foreign bytes raises anything
             # Handed on as a value: a DataLoader wraps what a worker raises into a traceback of many lines.
             reason = getattr(error, "strerror", None) or "it is damaged or no image"
             return UserError(f"{path} cannot be read ({reason}); repair it or take it away.")
@@ -69,6 +69,15 @@ class _Files(Dataset):
             # torch.manual_seed would seed the GPU too, which is the training's where there are no workers
             torch.default_generator.manual_seed(int(hashed(self.seed, epoch, index)))
             return self.transform(image), label, index
+
+
+def _open(path: str) -> Image.Image:
+    """An image as RGB; 16 bits a pixel become 8, which PIL alone would clip to white."""
+    with open(path, "rb") as file:
+        image: Image.Image = Image.open(file)
+        if image.mode.startswith("I"):
+            image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        return image.convert("RGB")
 
 
 class _Collate:

@@ -57,7 +57,10 @@ class Split:
             digest = card["digest"]
         except KeyError as missing:
             raise UserError(f"the card's split has no {missing}; was it written by ignite_kd?") from None
-        rebuilt = split(labels, spec)
+        try:
+            rebuilt = split(labels, spec)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"the card's split cannot be rebuilt: {error}") from None
         if rebuilt.digest != digest:
             raise UserError(f"the card's split {digest} is {rebuilt.digest} on this data; use the data it was made on.")
         return rebuilt

@@ -56,9 +56,11 @@ class Checkpoints:
             check,
         )
         self._saved_at = time.monotonic()
+        self._saved_step: int | None = None  # of this run
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         return [
+            student.add_event_handler(Events.STARTED, self._begin),
             student.add_event_handler(Events.ITERATION_COMPLETED, self._save_when_due),
             student.add_event_handler(Events.EPOCH_COMPLETED | Events.TERMINATE, self.save),
         ]
@@ -71,9 +73,9 @@ class Checkpoints:
         self.check()
         if idist.get_rank() > 0:
             return
-        prefix = f"step-{student.state.iteration:09d}-"
-        if any(path.name.startswith(prefix) for path in self.files()):
+        if self._saved_step == student.state.iteration:
             return
+        prefix = f"step-{student.state.iteration:09d}-"
         content = io.BytesIO()
         torch.save({name: thing.state_dict() for name, thing in self.objects.items()}, content)
         name = f"{prefix}{hashlib.sha256(content.getbuffer()).hexdigest()[:16]}.pt"
@@ -83,9 +85,15 @@ class Checkpoints:
             raise RunFailed(
                 f"the checkpoint {name} could not be written: {error.strerror}; the ones before are kept."
             ) from None
+        replaced = [path for path in self.files() if path.name.startswith(prefix) and path.name != name]
+        for old in replaced:
+            old.unlink()
         for old in self.files()[: -self.keep]:
             old.unlink()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), student.state.iteration
+
+    def _begin(self) -> None:
+        self._saved_step = None
 
     def _save_when_due(self, student: StudentEngine) -> None:
         # never at the last step of an epoch: what ends the epoch would be lost between this checkpoint and the next

@@ -65,9 +65,10 @@ class Stopping:
     def _stop_if_asked(self, student: StudentEngine) -> None:
         if self.reason is None and self._deadline is not None and time.monotonic() > self._deadline:
             self.reason, self.status = "time limit", self.TIME_LIMIT_STATUS
+        status = self.status
         if idist.get_world_size() > 1:  # all ranks stop after the same step, or the others would wait for ever
-            status = int(idist.all_reduce(self.status, "MAX"))
+            status = int(idist.all_reduce(status, "MAX"))
             if status and self.reason is None:
                 self.reason, self.status = "another process was stopped", status
-        if self.reason is not None:
+        if status:  # what all know: a signal that has come since is for the next step
             student.terminate(skip_completed=True)

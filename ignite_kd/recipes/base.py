@@ -84,6 +84,8 @@ class Recipe:
         for field in ("momentum", "weight_decay", "validation_images"):
             if not getattr(self, field) >= 0:
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
+        if self.nesterov and not self.momentum:
+            raise UserError("nesterov of a recipe needs a momentum above 0.")
         words = {"padding": ("reflect", "zeros"), "student_file": ("plain", "released")}
         for field, possible in (words | {"foreign_teacher": ("refuse", "warn")}).items():
             if getattr(self, field) not in possible:

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from commands import Done, call
+from PIL import Image
 
 from ignite_kd import models
 from ignite_kd.weights import save_weights
@@ -48,12 +49,17 @@ def refused(done, *words, status=2):
         (f"{ALONE} --recipe vis", ["unknown recipe 'vis'", "did you mean 'vid'"]),
         (f"{ALONE} --recipe vid,dekay=0.1", ["dekay", "did you mean 'decay'"]),
         (f"{ALONE} --recipe vid,batch_size=20000", ["20000", "at most 8000"]),
+        (f"{ALONE} --recipe vid,momentum=0,nesterov=true", ["nesterov", "momentum"]),
+        (f"{ALONE} --state-dict-path ''", ["cannot write", "folder"]),
         (f"{ALONE} --recipe vid,decay=-1", ["decay", "positive"]),
         (f"{ALONE} --samples-per-class 100000", ["100000", "more than"]),
         (f"{ALONE} --max-epochs 0", ["--max-epochs"]),
         (f"{ALONE} --seed -1", ["--seed"]),
         (f"{ALONE} --seed 99999999999999999999", ["--seed"]),
-        (f"{ALONE} --samples-per-class 5 --recipe vid,batch_size=7", ["leave 1 in a last one", "batch_size=N"]),
+        (
+            f"{ALONE} --samples-per-class 5 --recipe vid,batch_size=7",
+            ["leave a batch of 1, from which mlp_8", "batch_size=N"],
+        ),
         (f"{ALONE} --time-limit soon", ["90s, 15m or 2.5h"]),
         (f"{ALONE} --device quantum", ["unknown device 'quantum'", "cpu"]),
         (f"{ALONE} --precision fp12", ["--precision", "bf16"]),
@@ -79,6 +85,9 @@ def test_a_wrong_word_is_named_with_what_is_possible(options, words):
         ("--loss kd:much", ["'much'", "NAME:FACTOR"]),
         ("--loss kd:1,temperature=0", ["temperature", "0"]),
         ("--loss kd:1,temprature=4", ["temprature", "temperature"]),
+        ("--loss kd:1,temperature=abc", ["--loss kd cannot be built with temperature=abc"]),
+        ("--loss vid:1,stages=true", ["--loss vid cannot be built with stages=True"]),
+        ("--loss kb:0", ["unknown method 'kb'"]),
         ("--loss kb:1", ["unknown method 'kb'", "did you mean 'kd'"]),
         ("--loss kd:1 --loss kd:2", ["once"]),
         ("--loss ce:0", ["zero"]),
@@ -160,3 +169,43 @@ def test_a_disk_that_becomes_full_is_one_line_and_the_run_can_go_on(tmp_path):
     again = call(f"{words} --resume auto")
     assert again.status == 0, again.err
     assert (tmp_path / "net.th").exists()
+
+
+RUN = f"{ALONE} --samples-per-class 20 --recipe vid,batch_size=50 --output-dir run --state-dict-path net.th"
+
+
+def test_checkpoints_without_a_record_are_not_taken_for_another_runs(tmp_path):
+    assert call(RUN).status == 0
+    (tmp_path / "run" / "run.json").unlink()
+    refused(call(f"{RUN} --seed 7 --resume auto"), "run holds checkpoints but no run.json")
+
+
+def test_a_run_is_not_cut_shorter_than_it_is():
+    assert call(f"{RUN} --max-epochs 2").status == 0
+    refused(call(f"{RUN} --max-epochs 1 --resume auto"), "is in epoch 2 already", "--max-epochs 2")
+
+
+def test_weights_that_were_taken_away_are_written_again(tmp_path):
+    assert call(RUN).status == 0
+    content = (tmp_path / "net.th").read_bytes()
+    (tmp_path / "net.th").unlink()
+    assert call(f"{RUN} --resume auto").status == 0
+    assert (tmp_path / "net.th").read_bytes() == content
+
+
+def test_a_student_is_not_written_over_its_teacher(teacher):
+    done = call(f"{TRANSFER} --state-dict-path ./teacher.th --teacher-state-dict-path", teacher)
+    refused(done, "written over its teacher")
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    for i in range(8):
+        for part in ("train", "val"):
+            path = tmp_path / "mine" / part / f"class{i % 2}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (30 * i, 0, 0)).save(path)
+    options = "train-without-transfer --dataset folder --data-dir mine --image-size 16 --model mlp_8 --num-workers 0"
+    options += " --recipe vid,batch_size=4 --device cpu --output-dir run --state-dict-path net.th"
+    assert call(f"{options} --max-epochs 1").status == 0
+    Image.effect_noise((16, 16), 50).save(tmp_path / "mine" / "train" / "class0" / "0.png")
+    refused(call(f"{options} --max-epochs 2 --resume auto"), "was trained on other data", "--output-dir")

@@ -155,3 +155,11 @@ def test_an_unreadable_image_is_named_in_one_line(root, workers):
     with pytest.raises(UserError, match=r"bee.2\.png cannot be read") as error:
         list(load(root, num_workers=workers).validation)
     assert "\n" not in str(error.value)
+
+
+def test_sixteen_bits_a_pixel_become_eight(root):
+    deep = np.full((16, 16), 100 * 256 + 37, dtype=np.uint16)
+    Image.fromarray(deep).save(root / "val" / "ant" / "0.png")
+    batch = next(iter(load(root, batch_size=1, image_size=16).validation))
+    expected = (torch.full((3,), 100 / 255) - torch.tensor(MEAN)) / torch.tensor(STD)
+    torch.testing.assert_close(batch.images[0, :, 8, 8], expected)

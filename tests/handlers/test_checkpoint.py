@@ -141,3 +141,15 @@ def test_a_failed_write_keeps_the_checkpoints_before(tmp_path, monkeypatch):
         checkpoints.save(student)
     assert checkpoints.files() == before
     assert sorted(tmp_path.iterdir()) == before  # no half-written file is left behind
+
+
+def test_a_second_run_is_saved_too(tmp_path):
+    student = new_student()
+    checkpoints = Checkpoints(tmp_path, student.to_save())
+    checkpoints.attach(student)
+    loader = [(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))]
+    for _ in range(2):
+        student.run(loader, max_epochs=1)
+    (saved,) = checkpoints.files()
+    state = torch.load(saved, weights_only=True)
+    assert all(torch.equal(state["model"][name], tensor) for name, tensor in student.model.state_dict().items())
