@@ -11,6 +11,8 @@ __all__ = ["RunFailed", "UserError", "unknown"]
 class UserError(ValueError):
     """Wrong input: says what came, what is possible and what to do. The command line exits with 2."""
 
+    while_training = False  # found by one process in its share of the data, perhaps by no other
+
 
 class RunFailed(RuntimeError):
     """A run that started well and could not go on. The command line exits with 1."""

@@ -48,11 +48,11 @@ def free_port() -> int:
 
 
 def _worker(local_rank: int, plan: Plan) -> int:
-    """Errors are said once, by the process that has them, and become its exit status."""
+    """Errors become the exit status; what all processes find is said once, a damaged image by the one that met it."""
     try:
         status = _train(local_rank, plan)
     except (UserError, RunFailed, OSError) as error:
-        if idist.get_rank() == 0:
+        if idist.get_rank() == 0 or (isinstance(error, UserError) and error.while_training):
             print(f"error: {error}", file=sys.stderr, flush=True)
         status = 2 if isinstance(error, UserError) else 1
     if status:
@@ -67,5 +67,8 @@ def _train(local_rank: int, plan: Plan) -> int:
     session = Session(plan)
     try:
         return session.run()
+    except UserError as error:
+        error.while_training = True
+        raise
     finally:
         session.close()
