@@ -82,6 +82,10 @@ class Representation:
             return self.pooled
         return self.features[name]
 
+    def before(self, name: str) -> Tensor:
+        """The feature called `name` before its rectification; `pooled` has none and is itself."""
+        return self.stage(name) if name in ("pooled", "logits") else self.before_relu[name]
+
 
 def represent(model: nn.Module, images: Tensor) -> Representation:
     """`model.represent(images)`, or just the logits of a model that has no such method."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,10 @@ from ignite_kd.engines import Attachment, StudentEngine
 from ignite_kd.events import DistillationEvents
 from ignite_kd.representation import Batch, Representation
 
-__all__ = ["Head", "at_least_float32", "pool_to_smaller"]
+if TYPE_CHECKING:
+    from ignite_kd.first_stage import FirstStage
+
+__all__ = ["Head", "at_least_float32", "no_autocast", "pool_to_smaller"]
 
 
 class Head(nn.Module):
@@ -23,12 +26,18 @@ class Head(nn.Module):
     """
 
     name: ClassVar[str]
+    paper: ClassVar[str] = ""  # authors, year, arXiv number: what `ignite-kd list methods` says
     needs_teacher: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = False  # the loss of a batch is not the mean of its images' losses
 
     @classmethod
     def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> Head:
         """This head for two models; heads with projectors read the models' `channels` here."""
         return cls(**options)
+
+    def first_stage(self, student: nn.Module) -> FirstStage | None:
+        """What some methods train before the student proper learns: see `first_stage.py`."""
+        return None
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} has no forward(student, teacher, batch) yet.")
@@ -64,6 +73,11 @@ class Head(nn.Module):
 def at_least_float32(x: Tensor) -> Tensor:
     """Half precision becomes float32, in which exponentials, logarithms and divisions are safe; the rest stays."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def no_autocast(x: Tensor) -> torch.autocast:
+    """A `with` block in which products stay in the precision of their factors: autocast would round them to half."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

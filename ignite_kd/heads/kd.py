@@ -26,6 +26,7 @@ class KD(Head):
     """
 
     name = "kd"
+    paper = "Hinton, Vinyals, Dean, 2015, arXiv:1503.02531"
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()

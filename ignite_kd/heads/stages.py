@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from ignite_kd.errors import UserError
+from ignite_kd.errors import UserError, unknown
 
-__all__ = ["channels_of", "pair_stages"]
+__all__ = ["Stages", "channels_of", "pair_stages", "strides_of"]
+
+Stages = str | Sequence[str] | Mapping[str, str] | None  # how a user names stages, see `pair_stages`
 
 
 def channels_of(model: nn.Module | None) -> Mapping[str, int]:
@@ -22,22 +24,26 @@ def channels_of(model: nn.Module | None) -> Mapping[str, int]:
     return found
 
 
+def strides_of(model: nn.Module | None) -> Mapping[str, int]:
+    """Stage → how many times smaller than the image its map is, as the model declares it; vectors have none."""
+    found = getattr(model, "strides", None)
+    return found if isinstance(found, Mapping) else {}
+
+
 def pair_stages(
-    student: Mapping[str, int],
-    teacher: Mapping[str, int],
-    stages: str | Sequence[str] | Mapping[str, str] | None = None,
+    student: Mapping[str, int], teacher: Mapping[str, int], stages: Stages = None, default: str = "all"
 ) -> list[tuple[str, str]]:
     """(student's stage, teacher's stage) pairs from the two models' `channels`.
 
     `stages` may be one name, several, a mapping, or a word such as `layer2+layer3` or `layer2:layer3+pooled` as the
-    command line writes it. By default: the stages between stem and pooling that both have by name, else the pooled
-    vectors.
+    command line writes it. Where it is None, `default` says what the method reads of the stages between stem and
+    pooling: `all` that both have by name, the `second` of those, or the `last` one of either network. Networks that
+    share no such stage meet at their pooled vectors.
     """
     if isinstance(stages, str):
         stages = [word for word in stages.split("+") if word]
     if stages is None:
-        common = [s for s in student if s in teacher and s not in ("stem", "pooled")]
-        pairs = [(s, s) for s in common or ["pooled"]]
+        pairs = _default_pairs(student, teacher, default)
     elif isinstance(stages, Mapping):
         pairs = list(stages.items())
     else:
@@ -47,5 +53,19 @@ def pair_stages(
     for own, shown in pairs:
         for who, stage, known in (("student", own, student), ("teacher", shown, teacher)):
             if stage not in known:
-                raise UserError(f"the {who} has no stage '{stage}'; it gives {', '.join(known)}.")
+                raise UserError(f"the {who} has no stage '{stage}'; it gives {', '.join(known) or 'none'}.")
     return pairs
+
+
+def _default_pairs(student: Mapping[str, int], teacher: Mapping[str, int], default: str) -> list[tuple[str, str]]:
+    own, shown = (
+        [stage for stage in channels if stage not in ("stem", "pooled")] for channels in (student, teacher)
+    )
+    common = [stage for stage in own if stage in shown]
+    if default == "last" and own and shown:
+        return [(own[-1], shown[-1])]
+    if default == "second" and common:
+        common = [common[min(1, len(common) - 1)]]
+    if default not in ("all", "second", "last"):
+        raise unknown("default", default, ("all", "second", "last"))
+    return [(stage, stage) for stage in common or ["pooled"]]

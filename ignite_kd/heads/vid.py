@@ -44,6 +44,7 @@ class VID(Head):
     """
 
     name = "vid"
+    paper = "Ahn, Hu, Damianou, Lawrence, Dai, 2019, arXiv:1904.05835"
 
     def __init__(
         self,
