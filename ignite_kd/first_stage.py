@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
+from ignite_kd.engines import StudentEngine
+from ignite_kd.handlers import (
+    AverageGradients,
+    Checkpoints,
+    Console,
+    EpochMeans,
+    RunRecord,
+    SeedSteps,
+    StopOnNonFinite,
+)
 from ignite_kd.heads.base import Head
 
-__all__ = ["FirstStage"]
+if TYPE_CHECKING:
+    from ignite_kd.session import Session
+
+__all__ = ["FirstStage", "train_first_stage"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +34,7 @@ class FirstStage:
         learner: is trained, under the same teacher, and takes the student's place: `learner.represent(images)` is what
             `term` sees. The optimizer gets its parameters that ask for a gradient, and those of `term`.
         term: the only loss, with factor 1.
-        learning_rate: `student`: the student's; or a number.
+        learning_rate: constant; None: what the student starts with.
         replaces_main: the method's own term does nothing afterwards: the student goes on with the other terms alone,
             as in the released benchmark.
     """
@@ -28,3 +43,51 @@ class FirstStage:
     term: Head
     learning_rate: float | None = None
     replaces_main: bool = False
+
+
+def train_first_stage(session: Session, name: str, stage: FirstStage) -> bool:
+    """Train `stage` of the method `name`, or go on with it; says whether it came to its end.
+
+    Everything of it lies in the run's folder under `first-stage-<name>`. A stop or a kill costs what it costs in the
+    training itself: nothing, or the steps since the last checkpoint.
+    """
+    plan, recipe, loader = session.plan, session.recipe, session.data.train
+    assert session.teacher is not None
+    optimizer = torch.optim.SGD(
+        [p for p in stage.learner.parameters() if p.requires_grad],
+        lr=stage.learning_rate or recipe.rate_of(plan.student),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+    )
+    engine = StudentEngine(stage.learner, optimizer, session.device, session.precision)
+    SeedSteps(plan.seed, session.rank).attach(engine)
+    taught = session.teacher.attach(engine)
+    attached = stage.term.attach(engine)
+    if session.processes > 1:
+        AverageGradients().attach(engine)
+    means, finite = EpochMeans(), StopOnNonFinite()
+    means.attach(engine)
+    finite.attach(engine)
+    folder = session.folder / f"first-stage-{name}"
+    console = Console(total_epochs=recipe.first_stage_epochs)
+    checkpoints = Checkpoints(folder / "checkpoints", engine.to_save() | {"means": means}, check=finite.check)
+    record = RunRecord(folder)
+    if session.rank == 0:
+        record.attach(engine)
+        console.attach(engine)
+    checkpoints.attach(engine)
+    session.stopping.attach(engine)
+
+    checkpoints.load_latest()
+    record.truncate(engine.state.iteration // len(loader))
+    total = recipe.first_stage_epochs * len(loader)
+    if engine.state.iteration < total:
+        session.say(f"first    {name}: {recipe.first_stage_epochs} epochs before the student proper learns")
+        try:
+            engine.run(loader, max_epochs=recipe.first_stage_epochs)
+        finally:
+            console.close()
+    attached.remove()
+    taught.remove()
+    return engine.state.iteration >= total

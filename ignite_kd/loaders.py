@@ -18,6 +18,8 @@ from ignite_kd.plan import Plan
 
 __all__ = ["Loaders", "prepare"]
 
+_NORMALISATIONS = {"zoo": ((0.4814, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))}
+
 
 @dataclass
 class Loaders:
@@ -35,6 +37,7 @@ class Loaders:
     digest: str
     split: Split | None
     labels: Tensor | None  # of all training images, so that a teacher's split can be rebuilt
+    train_labels: Tensor  # of the images that are learned from, in the order of `Batch.indices`
 
     def describe(self) -> dict[str, Any]:
         """What a run's record and a card say about the data."""
@@ -58,7 +61,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
         )
         size = plan.image_size or 32
         trees = (found.train, found.validation, found.test)
-        return Loaders(*trees, found.classes, size, found.digest, None, None)
+        return Loaders(*trees, found.classes, size, found.digest, None, None, found.train_labels)
 
     dataset = data.load(plan.dataset, plan.data_dir)
     # the released code keeps 10 000 of 50 000 for validation: a fifth, of smaller sets too
@@ -67,7 +70,8 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
     seed = None if fresh else split_seed or 0
     spec = SplitSpec(validation, plan.samples_per_class, seed=seed, stratified=not recipe.fresh_split)
     parts = split(dataset.train.labels, spec)
-    common: dict[str, Any] = {"mean": dataset.mean, "std": dataset.std, "device": device, **share}
+    mean, std = _NORMALISATIONS.get(recipe.normalisation, (dataset.mean, dataset.std))
+    common: dict[str, Any] = {"mean": mean, "std": std, "device": device, **share}
     quiet: dict[str, Any] = {"shuffle": False, "augmentation": None, **common}
     return Loaders(
         Stream(
@@ -86,4 +90,5 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
         dataset.digest(),
         parts,
         dataset.train.labels,
+        dataset.train.labels[parts.train],
     )

@@ -6,7 +6,7 @@ import itertools
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import ignite.distributed as idist
@@ -18,6 +18,7 @@ from ignite_kd.devices import pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import check_writable, digest_of
+from ignite_kd.first_stage import FirstStage, train_first_stage
 from ignite_kd.foreign import refuse_foreign_teacher
 from ignite_kd.handlers import (
     AverageGradients,
@@ -31,11 +32,14 @@ from ignite_kd.handlers import (
     StepSchedule,
     StopOnNonFinite,
     Stopping,
+    WarmUp,
     tracker,
     versions,
 )
+from ignite_kd.losses import build_head
 from ignite_kd.outcome import conclude
-from ignite_kd.plan import Plan, Term
+from ignite_kd.plan import Plan
+from ignite_kd.terms import Term
 from ignite_kd.weights import load_weights, read_card
 
 __all__ = ["Session"]
@@ -56,8 +60,8 @@ class Session:
                 raise UserError(
                     f"the student would be written over its teacher {plan.teacher_path}; name another file."
                 )
-        teacher_digest = digest_of(plan.teacher_path) if plan.teacher_path else None
-        self.identity = plan.identity() | {"teacher_sha256": teacher_digest}
+        started_from = {"teacher_sha256": plan.teacher_path, "student_sha256": plan.student_path}
+        self.identity = plan.identity() | {key: path and digest_of(path) for key, path in started_from.items()}
         self.before = self._enter_folder()
 
         split_seed = self.before.get("data", {}).get("split", {}).get("seed")
@@ -65,6 +69,8 @@ class Session:
         self.teacher = self._build_teacher() if plan.teacher else None
         torch.manual_seed(plan.seed)
         self.model = self.build_model(plan.student)
+        if plan.student_path is not None:
+            load_weights(self.model, plan.student_path)
         self.student = self._build_student()
         self._attach_handlers()
         if self.before:
@@ -84,7 +90,8 @@ class Session:
         if state.iteration < total:
             try:
                 with self.stopping:
-                    self.student.run(self.data.train, max_epochs=self.plan.max_epochs)
+                    if self._first_stages_are_done():
+                        self.student.run(self.data.train, max_epochs=plan.max_epochs)
             except RunFailed as error:
                 self.record.update(status="failed", error=str(error))
                 saved = self.checkpoints.files()
@@ -118,6 +125,11 @@ class Session:
         some = list(itertools.islice(self.data.validation or self.data.test or (), 8))
         accuracy = EvaluationEngine(teacher.model, self.device, self.precision).run(some).metrics["accuracy"]
         return f"right on {accuracy:.1%} of {sum(len(batch.labels) for batch in some)} held-out images"
+
+    def _first_stages_are_done(self) -> bool:
+        if self.student.state.iteration:  # a checkpoint of the student proper holds what came out of them
+            return True
+        return all(train_first_stage(self, name, stage) for name, stage in self.first_stages.items())
 
     def _enter_folder(self) -> dict[str, Any]:
         chosen, resuming = run_folder.choose(self.plan) if self.rank == 0 else ("", False)
@@ -153,20 +165,28 @@ class Session:
         recipe = self.recipe
         optimizer = torch.optim.SGD(
             self.model.parameters(),
-            lr=recipe.learning_rate,
+            lr=recipe.rate_of(self.plan.student),
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
+        if recipe.doubled_norm_updates and hasattr(self.model, "doubled_norm_updates"):
+            cast(Any, self.model).doubled_norm_updates = True
         self._refuse_a_batch_of_one()
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
         SeedSteps(self.plan.seed, self.rank).attach(student)
         if self.teacher is not None:
             self.teacher.attach(student)
+        self.first_stages: dict[str, FirstStage] = {}
         for term in self.plan.terms:
             heads.options(term.method)  # a wrong name is told even with a factor of 0
             if term.factor:
-                self._build_head(term).attach(student, factor=term.factor)
+                self._attach_term(student, term)
+        if not student.heads:
+            raise UserError(
+                f"after the first stage of {', '.join(self.first_stages)} nothing would be learned; "
+                "give another term a factor, e.g. --loss ce:1."
+            )
         if self.plan.compile:
             self.model.represent = torch.compile(self.model.represent)  # type: ignore
         return student
@@ -186,23 +206,21 @@ class Session:
                 f"choose another --recipe {self.recipe.name},batch_size=N."
             )
 
-    def _build_head(self, term: Term) -> heads.Head:
-        options = dict(term.options)
-        if "softplus_twice" in heads.options(term.method):
-            options.setdefault("softplus_twice", self.recipe.softplus_twice)
+    def _attach_term(self, student: StudentEngine, term: Term) -> None:
         teacher = None if self.teacher is None else self.teacher.model
-        try:
-            return heads.build(term.method, student=self.model, teacher=teacher, **options)
-        except UserError:
-            raise
-        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            told = ", ".join(f"{name}={value}" for name, value in term.options.items())
-            raise UserError(f"--loss {term.method} cannot be built with {told or 'its defaults'}: {error}.") from None
+        head = build_head(term, self.recipe, self.model, teacher, self.data.train_labels, self.data.image_size)
+        stage = head.first_stage(self.model) if self.recipe.first_stage_epochs else None
+        if stage is not None:
+            self.first_stages[head.name] = stage
+        if stage is None or not stage.replaces_main:
+            head.attach(student, factor=term.factor)
+            if term.warm_up:
+                WarmUp(head.name, term.warm_up, self.recipe.warm_up_from).attach(student)
 
     def _attach_handlers(self) -> None:
         """At the end of an epoch: measure, judge, record, show, and save last what all of them then hold."""
         student, recipe, plan = self.student, self.recipe, self.plan
-        StepSchedule(recipe.learning_rate, recipe.milestones, recipe.decay).attach(student)
+        StepSchedule(recipe.rate_of(plan.student), recipe.milestones, recipe.decay).attach(student)
         if self.processes > 1:
             AverageGradients().attach(student)
         means, finite = EpochMeans(), StopOnNonFinite()
@@ -215,6 +233,8 @@ class Session:
             evaluation.attach(student)
             objects["validation"] = evaluation
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
+        if recipe.test_every_epoch and self.data.test is not None:
+            Evaluate(self.data.test, "test").attach(student)
         self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", objects, check=finite.check)
         if self.rank == 0:

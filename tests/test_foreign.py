@@ -12,7 +12,7 @@ LABELS = torch.arange(60) % 3
 
 
 def loaders(parts, digest="d1"):
-    return Loaders([], [], [], ("a", "b", "c"), 32, digest, parts, LABELS)
+    return Loaders([], [], [], ("a", "b", "c"), 32, digest, parts, LABELS, LABELS)
 
 
 def parts(seed=0, validation=12, **settings):

@@ -17,6 +17,10 @@ _COMMANDS = {
     "quickstart": "See distillation help: a few minutes on a CPU, no download.",
     "train-without-transfer": "Train a network alone, e.g. a teacher.",
     "train-with-transfer": "Train a student with the knowledge of a teacher.",
+    "train-teacher": "Train a network of the CIFAR-100 benchmark alone (flags of RepDistiller, ITRD).",
+    "train-student": "Train a student of the benchmark by any method (flags of RepDistiller, ITRD).",
+    "train": "Train a resnet or wideresnet alone (flags of the zoo).",
+    "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
     "list": "Name the methods, models, data sets or recipes.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",
 }

@@ -10,7 +10,17 @@ from typing import Any
 
 import click
 
-__all__ = ["GroupedCommand", "command_line", "data_options", "machine_options", "option", "run_options"]
+__all__ = [
+    "GroupedCommand",
+    "all_of",
+    "command_line",
+    "data_options",
+    "folder_options",
+    "machine_options",
+    "option",
+    "run_options",
+    "seed_option",
+]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -22,7 +32,11 @@ class _GroupedOption(click.Option):
 
 
 class GroupedCommand(click.Command):
-    """Help under one heading a group of options."""
+    """Help under one heading a group of options; `--path_t` and `--path-t` are one option."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.context_settings.setdefault("token_normalize_func", lambda token: token.replace("_", "-"))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -58,7 +72,7 @@ def option(*names: str, group: str, **settings: Any) -> Decorator:
     return click.option(*names, cls=_GroupedOption, group=group, **{"show_default": True, **settings})
 
 
-def _all(*decorators: Decorator) -> Decorator:
+def all_of(*decorators: Decorator) -> Decorator:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -67,10 +81,10 @@ def _all(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-def data_options() -> Decorator:
+def data_options(dataset: str = "cifar10", *names: str) -> Decorator:
     group = "Data"
-    return _all(
-        option("--dataset", group=group, default="cifar10", help="cifar10, cifar100, folder or shapes."),
+    return all_of(
+        option("--dataset", *names, group=group, default=dataset, help="cifar10, cifar100, folder or shapes."),
         # an option of the original may stand without a value, as `--data-dir $DATA_DIR` does where that is not set
         option("--data-dir", group=group, default="./data/", is_flag=False, flag_value="./data/", metavar="DIR",
                help="Where the data is, or is downloaded to."),
@@ -84,17 +98,28 @@ def data_options() -> Decorator:
 
 def run_options(state_dict_path: str) -> Decorator:
     group = "Run"
-    return _all(
+    return all_of(
         option("--max-epochs", group=group, type=click.IntRange(1),
                help="Epochs to train.  [default: the recipe's, 200]"),
         option("--recipe", group=group, default="vid",
                help="vid (the paper) or vid-released-code; fields may be changed: vid,decay=0.1,batch_size=64."),
-        option("--seed", group=group, type=click.IntRange(0, 2**32 - 1), default=0,
-               help="Of weights, order and augmentation."),
+        seed_option(),
         option("--state-dict-path", group=group, default=state_dict_path, metavar="FILE",
                help="Where the trained weights go."),
+        folder_options(),
+    )  # fmt: skip
+
+
+def seed_option(default: int | None = 0, otherwise: str = "") -> Decorator:
+    return option("--seed", group="Run", type=click.IntRange(0, 2**32 - 1), default=default,
+                  help=f"Of weights, order and augmentation.{otherwise}")  # fmt: skip
+
+
+def folder_options(default: str = "one under ./runs/") -> Decorator:
+    group = "Run"
+    return all_of(
         option("--output-dir", group=group, metavar="DIR",
-               help="The run's folder: record, metrics, checkpoints, plots.  [default: one under ./runs/]"),
+               help=f"The run's folder: record, metrics, checkpoints, plots.  [default: {default}]"),
         option("--resume", group=group, type=click.Choice(["auto", "never"]), default="never", is_flag=False,
                flag_value="auto", help="auto: go on with an unfinished run of the same arguments, if there is one."),
         option("--time-limit", group=group, type=_Duration(), metavar="TIME",
@@ -105,7 +130,7 @@ def run_options(state_dict_path: str) -> Decorator:
 
 def machine_options() -> Decorator:
     group = "Machine"
-    return _all(
+    return all_of(
         option("--device", group=group, default="auto", is_flag=False, flag_value="auto",
                help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."),
         option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",

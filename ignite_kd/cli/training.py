@@ -15,7 +15,8 @@ __all__ = ["train"]
 def train(shared: dict[str, Any], **wanted: Any) -> int:
     """Check what can be checked at once, then train; returns the exit status."""
     settings = dict(shared)
-    recipe = recipes.get(settings.pop("recipe"))
+    recipe = settings.pop("recipe")
+    recipe = recipe if isinstance(recipe, recipes.Recipe) else recipes.get(recipe)
     epochs = settings.pop("max_epochs") or recipe.epochs
     processes = max(settings.pop("nproc_per_node"), int(os.environ.get("WORLD_SIZE", "1")))
     plan = Plan(

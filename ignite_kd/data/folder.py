@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ignite_kd.data.file_loader import FileLoader
 from ignite_kd.data.order import Order
@@ -28,6 +28,7 @@ class FolderData:
     test: FileLoader | None
     classes: tuple[str, ...]
     digest: str
+    train_labels: Tensor
 
 
 def folder_loaders(
@@ -69,6 +70,7 @@ def folder_loaders(
         None if test is None else loader(test, evaluation, shuffle=False),
         tuple(classes),
         _digest(root, train, validation, test or []),
+        torch.tensor([label for _, label in train]),
     )
 
 

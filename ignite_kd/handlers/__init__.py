@@ -15,6 +15,7 @@ from ignite_kd.handlers.schedule import StepSchedule
 from ignite_kd.handlers.seeding import SeedSteps
 from ignite_kd.handlers.stopping import Stopping
 from ignite_kd.handlers.trackers import tracker
+from ignite_kd.handlers.warm_up import WarmUp
 
 __all__ = [
     "AverageGradients",
@@ -28,6 +29,7 @@ __all__ = [
     "StepSchedule",
     "StopOnNonFinite",
     "Stopping",
+    "WarmUp",
     "evaluate",
     "plots",
     "tracker",

@@ -14,7 +14,7 @@ from ignite_kd.engines import StudentEngine
 
 __all__ = ["Console"]
 
-_SHOWN = ("train/loss", "train/accuracy", "validation/accuracy")
+_SHOWN = ("train/loss", "train/accuracy", "validation/accuracy", "test/accuracy")
 
 
 class Console:

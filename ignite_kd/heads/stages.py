@@ -58,9 +58,7 @@ def pair_stages(
 
 
 def _default_pairs(student: Mapping[str, int], teacher: Mapping[str, int], default: str) -> list[tuple[str, str]]:
-    own, shown = (
-        [stage for stage in channels if stage not in ("stem", "pooled")] for channels in (student, teacher)
-    )
+    own, shown = ([stage for stage in channels if stage not in ("stem", "pooled")] for channels in (student, teacher))
     common = [stage for stage in own if stage in shown]
     if default == "last" and own and shown:
         return [(own[-1], shown[-1])]

@@ -18,6 +18,7 @@ class Quirk:
     paper: Any
     released: Any
     meaning: str
+    code: str = "vid"  # the recipes that follow this code are called so, perhaps with a suffix
 
 
 # One entry a switch of `Recipe`; the fidelity ledger of the read-me is this table.
@@ -32,7 +33,7 @@ QUIRKS = {
         False,
         True,
         "the released code never switches the teacher to eval mode: its batch norms use the batch's"
-        " statistics and their running ones drift while it teaches",
+        " statistics and their running ones drift while it teaches (ReviewKD and OFD, too, were released so)",
     ),
     "softplus_twice": Quirk(
         False, True, "the initial variance 5 goes through softplus instead of its inverse and starts at 5.0134"
@@ -46,6 +47,53 @@ QUIRKS = {
     "test_at_end": Quirk(True, False, "the test set is loaded but never evaluated; what is printed is validation"),
     "student_file": Quirk(
         "plain", "released", "branches and variances are saved as part of the student; its file loads only with them"
+    ),
+    "first_stage_only": Quirk(
+        False,
+        True,
+        "AB and FSP: `-b` is asked for, but multiplies a constant 0; the term acts in the first stage alone, unscaled,"
+        " and labels alone teach afterwards",
+        code="crd",
+    ),
+    "consecutive_rows": Quirk(
+        False,
+        True,
+        "CC: products of the differences of consecutive rows of the batch instead of the paper's matrix of kernel"
+        " correlations (a snippet of the authors, said to do about as well)",
+        code="crd",
+    ),
+    "doubled_norm_updates": Quirk(
+        False,
+        True,
+        "asking a wide residual network for features before their rectification runs three batch norms twice, so that"
+        " their running statistics move twice a step (AB; all of ITRD; all of mdistiller)",
+        code="crd",
+    ),
+    "test_every_epoch": Quirk(
+        False,
+        True,
+        "the test set is evaluated after every epoch, and the best of these is printed; the tables report the last one",
+        code="crd",
+    ),
+    "warm_up_from": Quirk(
+        1,
+        0,
+        "ReviewKD counts epochs from 0 in its warm-up, so that nothing is distilled in the first epoch; mdistiller"
+        " counts from 1",
+        code="crd",
+    ),
+    "attention_halved": Quirk(
+        False,
+        True,
+        "AT and NST: half of the published factor, as the paper's β/2 over its own sums (1000/2, 50/2)",
+        code="zoo",
+    ),
+    "normalisation": Quirk(
+        "dataset",
+        "zoo",
+        "images are normalised with mean (0.4814, 0.4822, 0.4465) and deviation (0.2023, 0.1994, 0.2010), for CIFAR-10"
+        " and CIFAR-100 alike",
+        code="zoo",
     ),
 }
 
@@ -63,11 +111,13 @@ class Recipe:
     batch_size: int = 128
     evaluation_batch_size: int = 128
     learning_rate: float = 0.1
+    light_learning_rate: float = 0.0  # of MobileNetV2, ShuffleV1 and ShuffleV2; 0: the same as of others
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4  # on every parameter, batch norms, biases and variances included
     milestones: tuple[int, ...] = (60, 120, 160)  # epochs after which the learning rate falls
     decay: float = 0.2
+    first_stage_epochs: int = 30  # of methods that train something before the student proper learns
     padding: str = "reflect"  # how the image is extended by 4 pixels before the random crop
     validation_images: int = 10_000
     teacher_batch_statistics: bool = False
@@ -76,24 +126,44 @@ class Recipe:
     foreign_teacher: str = "refuse"
     test_at_end: bool = True
     student_file: str = "plain"
+    first_stage_only: bool = True
+    consecutive_rows: bool = True
+    doubled_norm_updates: bool = False
+    test_every_epoch: bool = False
+    warm_up_from: int = 1
+    attention_halved: bool = False
+    normalisation: str = "dataset"
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay"):
             if not getattr(self, field) > 0:
                 raise UserError(f"{field} of a recipe should be positive, but {getattr(self, field)} was given.")
-        for field in ("momentum", "weight_decay", "validation_images"):
+        for field in ("momentum", "weight_decay", "validation_images", "light_learning_rate", "first_stage_epochs"):
             if not getattr(self, field) >= 0:
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
         if self.nesterov and not self.momentum:
             raise UserError("nesterov of a recipe needs a momentum above 0.")
+        if self.warm_up_from not in (0, 1):
+            raise UserError(f"warm_up_from of a recipe should be 0 or 1, but {self.warm_up_from} was given.")
         words = {"padding": ("reflect", "zeros"), "student_file": ("plain", "released")}
-        for field, possible in (words | {"foreign_teacher": ("refuse", "warn")}).items():
+        words |= {"foreign_teacher": ("refuse", "warn"), "normalisation": ("dataset", "zoo")}
+        for field, possible in words.items():
             if getattr(self, field) not in possible:
                 raise unknown(f"{field} of a recipe", getattr(self, field), possible)
 
     def quirks(self) -> dict[str, Any]:
-        """The quirks of a released code that are on."""
-        return {field: quirk.released for field, quirk in QUIRKS.items() if getattr(self, field) == quirk.released}
+        """The quirks that are on, of the released code whose recipe this is."""
+        code = self.name.partition("-")[0]
+        return {
+            field: quirk.released
+            for field, quirk in QUIRKS.items()
+            if getattr(self, field) == quirk.released and quirk.code == code
+        }
+
+    def rate_of(self, student: str) -> float:
+        """The learning rate that a student of this name starts with."""
+        light = student in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+        return self.light_learning_rate if light and self.light_learning_rate else self.learning_rate
 
     def with_settings(self, settings: dict[str, str]) -> Recipe:
         """This recipe with fields replaced by words from a command line."""

@@ -18,5 +18,5 @@ VID_RELEASED_CODE = dataclasses.replace(
     VID,
     name="vid-released-code",
     source="the code released with the paper (amzn/xfer, folder var_info_distil), to the last digit",
-    **{field: quirk.released for field, quirk in QUIRKS.items()},
+    **{field: quirk.released for field, quirk in QUIRKS.items() if quirk.code == "vid"},
 )

@@ -43,7 +43,9 @@ def test_the_original_command_trains_and_leaves_plain_student_weights(teacher):
     line = json.loads(Path("run/metrics.jsonl").read_text())
     terms = [line[f"train/loss.{name}"] for name in ("ce", "kd", "vid")]
     assert line["train/loss"] == pytest.approx(sum(terms), rel=1e-5)
-    assert record()["plan"]["terms"][1] == {"method": "kd", "factor": 1.0, "options": {"temperature": 2.0}}
+    assert record()["plan"]["terms"][1] == {
+        "method": "kd", "factor": 1.0, "options": {"temperature": 2.0}, "warm_up": 0,
+    }  # fmt: skip
     now = torch.load("state_dict/teacher.th", weights_only=True)
     assert all(torch.equal(teacher[name], now[name]) for name in teacher)
 
