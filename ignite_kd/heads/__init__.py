@@ -13,9 +13,12 @@ from ignite_kd.heads.cross_entropy import CrossEntropy
 from ignite_kd.heads.kd import KD
 from ignite_kd.heads.vid import VID
 
-__all__ = ["KD", "VID", "CrossEntropy", "Head", "build", "names", "options"]
+__all__ = ["KD", "VID", "CrossEntropy", "Head", "build", "kind", "names", "options"]
 
 _HEADS: dict[str, type[Head]] = {head.name: head for head in (CrossEntropy, KD, VID)}
+
+
+_ALIASES = {"od": "ofd"}
 
 
 def names() -> list[str]:
@@ -23,11 +26,17 @@ def names() -> list[str]:
     return list(_HEADS)
 
 
-def options(name: str) -> dict[str, Any]:
-    """What can be set for a method, with the defaults (those of its constructor)."""
+def kind(name: str) -> type[Head]:
+    """The class of a method, which says its `paper` and whether it `couples_batch`; `od` is another name of `ofd`."""
+    name = _ALIASES.get(name, name)
     if name not in _HEADS:
         raise unknown("method", name, names())
-    parameters = inspect.signature(_HEADS[name]).parameters.values()
+    return _HEADS[name]
+
+
+def options(name: str) -> dict[str, Any]:
+    """What can be set for a method, with the defaults (those of its constructor)."""
+    parameters = inspect.signature(kind(name)).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
@@ -37,6 +46,6 @@ def build(name: str, *, student: nn.Module, teacher: nn.Module | None = None, **
     for setting in settings:
         if setting not in possible:
             raise unknown(f"option of {name}", setting, possible)
-    if teacher is None and _HEADS[name].needs_teacher:
+    if teacher is None and kind(name).needs_teacher:
         raise UserError(f"the method '{name}' needs a teacher.")
-    return _HEADS[name].for_models(student, teacher, **settings)
+    return kind(name).for_models(student, teacher, **settings)
