@@ -8,14 +8,19 @@ from typing import Any
 from torch import nn
 
 from ignite_kd.errors import UserError, unknown
+from ignite_kd.heads.ab import AB
 from ignite_kd.heads.base import Head
 from ignite_kd.heads.cross_entropy import CrossEntropy
+from ignite_kd.heads.fitnet import FitNet
+from ignite_kd.heads.fsp import FSP
+from ignite_kd.heads.ft import FT
 from ignite_kd.heads.kd import KD
+from ignite_kd.heads.ofd import OFD
 from ignite_kd.heads.vid import VID
 
-__all__ = ["KD", "VID", "CrossEntropy", "Head", "build", "kind", "names", "options"]
+__all__ = ["AB", "FSP", "FT", "KD", "OFD", "VID", "CrossEntropy", "FitNet", "Head", "build", "kind", "names", "options"]
 
-_HEADS: dict[str, type[Head]] = {head.name: head for head in (CrossEntropy, KD, VID)}
+_HEADS: dict[str, type[Head]] = {head.name: head for head in (CrossEntropy, KD, FitNet, VID, AB, FT, FSP, OFD)}
 
 
 _ALIASES = {"od": "ofd"}
