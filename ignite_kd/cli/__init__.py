@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": "Train a resnet or wideresnet alone (flags of the zoo).",
     "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
     "list": "Name the methods, models, data sets or recipes.",
+    "bench": "Measure: `bench heads` says what each method costs.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",
 }
 

@@ -1,0 +1,1 @@
+"""Measurements that print a table: ratios and medians of one run."""

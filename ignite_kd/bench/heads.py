@@ -1,0 +1,117 @@
+"""What each head costs beside the student's own step."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ignite_kd import heads, models
+from ignite_kd.bench.memory import PeakMemory
+from ignite_kd.errors import UserError
+from ignite_kd.losses import build_head
+from ignite_kd.recipes import crd, get
+from ignite_kd.representation import Batch, Features, Representation, represent
+from ignite_kd.terms import Term
+
+__all__ = ["Cost", "bench_heads"]
+
+_IMAGES = 50_000  # of CIFAR-100: CRD's banks have a row for each
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Forward and backward of one head, from features that are there already; `share` is of the student's step."""
+
+    name: str
+    seconds: float = 0.0
+    spread: float = 0.0  # between the quartiles
+    share: float = 0.0
+    megabytes: float = 0.0
+    refused: str = ""
+
+
+def bench_heads(
+    teacher: str, student: str, batch_size: int, rounds: int, device: str, names: Iterable[str] = ()
+) -> tuple[Cost, list[Cost]]:
+    """The student's own step (forward, cross-entropy, backward), and each head's cost, in alternating rounds."""
+    torch.manual_seed(0)
+    own, shown = (models.build(name, 100).to(device) for name in (student, teacher))
+    shown.eval().requires_grad_(False)
+    images = torch.randn(batch_size, 3, 32, 32, device=device)
+    labels = torch.arange(_IMAGES) % 100
+    indices = torch.randperm(_IMAGES)[:batch_size]
+    batch = Batch(images, labels[indices].to(device), indices.to(device))
+    with torch.no_grad():
+        taught = represent(shown, images)
+
+    def step() -> None:
+        F.cross_entropy(own(images), batch.labels).backward()
+
+    works: dict[str, Callable[[], None]] = {student: step}
+    refused = []
+    for name in names or [name for name in heads.names() if name != "ce"]:
+        term = crd.terms(name, teacher, student)[1] if name in crd.methods() else Term(name)
+        try:
+            head = build_head(Term(name, options=term.options), get("crd"), own, shown, labels, 32).to(device)
+        except UserError as error:
+            refused.append(Cost(name, refused=str(error)))
+            continue
+        works[name] = _work(head, _leaves(own, images), taught, batch)
+
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for round_ in range(rounds + 1):
+        for name, work in works.items():
+            spent = _time(work, device)
+            if round_:  # the first one warms up
+                seconds[name].append(spent)
+    base = statistics.median(seconds[student])
+    costs = []
+    for name, work in works.items():
+        with PeakMemory() as memory:
+            work()
+        quartiles = statistics.quantiles(seconds[name], n=4) if rounds > 1 else [0.0, 0.0, 0.0]
+        median = statistics.median(seconds[name])
+        costs.append(Cost(name, median, quartiles[2] - quartiles[0], median / base, memory.peak / 2**20))
+    return costs[0], sorted(costs[1:], key=lambda cost: cost.seconds) + refused
+
+
+def _work(head: heads.Head, student: Representation, teacher: Representation, batch: Batch) -> Callable[[], None]:
+    given = [t for t in (student.logits, student.pooled, *student.features.values()) if t is not None]
+    given += student.before_relu.values()
+
+    def work() -> None:
+        for tensor in given:
+            tensor.grad = None
+        head.zero_grad(set_to_none=True)
+        head(student, teacher, batch).backward()
+
+    return work
+
+
+def _leaves(model: nn.Module, images: Tensor) -> Representation:
+    """What the student says, cut off from it, so that a backward pass ends there."""
+    with torch.no_grad():
+        seen = represent(model, images)
+
+    def cut(tensors: Any) -> Features:
+        return Features({stage: tensor.detach().requires_grad_() for stage, tensor in tensors.items()})
+
+    pooled = None if seen.pooled is None else seen.pooled.detach().requires_grad_()
+    return Representation(seen.logits.detach().requires_grad_(), cut(seen.features), cut(seen.before_relu), pooled)
+
+
+def _time(work: Callable[[], None], device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

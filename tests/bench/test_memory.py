@@ -1,0 +1,30 @@
+import torch
+from torch import nn
+
+from ignite_kd.bench.memory import PeakMemory
+
+MIB = 2**20
+
+
+def test_it_counts_what_lives_at_once_not_what_was_made():
+    given = torch.zeros(MIB // 4)  # 1 MiB, there before
+    with PeakMemory() as memory:
+        for _ in range(5):
+            other = given + 1
+            other = other * 2  # two of them live while this is made, and until the name is given anew
+            del other
+    assert memory.peak == 2 * MIB
+
+
+def test_views_and_changes_in_place_cost_nothing():
+    given = torch.zeros(MIB // 4)
+    with PeakMemory() as memory:
+        given.add_(1).view(-1, 4)[1:].t()
+    assert memory.peak == 0
+
+
+def test_what_the_backward_pass_keeps_and_makes_is_seen():
+    model = nn.Linear(MIB // 4, 1, bias=False)  # a weight of 1 MiB, and so its gradient
+    with PeakMemory() as memory:
+        model(torch.ones(1, MIB // 4)).sum().backward()
+    assert MIB * 2 <= memory.peak <= MIB * 2.1  # the images and the gradient
