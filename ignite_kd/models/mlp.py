@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
-from ignite_kd.representation import Features, Representation
+from ignite_kd.models.network import Network
+from ignite_kd.representation import Representation
 
 __all__ = ["MLP"]
 
 
-class MLP(nn.Module):
+class MLP(Network):
     """A perceptron on the image's numbers: `hidden` layers of `width` units with batch norm, then the classifier.
 
     The baseline that knows nothing of neighbouring pixels. Batch norm (Ioffe, Szegedy, 2015, arXiv:1502.03167) stands
@@ -32,18 +33,21 @@ class MLP(nn.Module):
         for what, value in (("width", width), ("hidden", hidden), ("num_classes", num_classes)):
             if value < 1:
                 raise UserError(f"a perceptron's {what} is 1 or more, not {value}")
-        self.name = f"mlp_{width}"
-        self.num_classes = num_classes
+        stages = [f"hidden{i}" for i in range(1, hidden + 1)]
+        self._declare(
+            f"mlp_{width}",
+            num_classes,
+            channels=dict.fromkeys([*stages, "pooled"], width),
+            strides={},  # vectors, no maps
+            feature_modules=stages,
+            norms={stage: f"{stage}.1" for stage in stages},
+        )
         self.image_size = image_size
-        self.channels = {f"hidden{i}": width for i in range(1, hidden + 1)} | {"pooled": width}
         sizes = [3 * image_size**2, *[width] * hidden]
         for i, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
             # no bias: the batch norm that follows has its own
             self.add_module(f"hidden{i}", nn.Sequential(nn.Linear(inputs, outputs, False), nn.BatchNorm1d(outputs)))
         self.fc = nn.Linear(width, num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.represent(images).logits
 
     def represent(self, images: Tensor) -> Representation:
         """Logits, and every hidden vector after and before its rectification."""
@@ -60,4 +64,4 @@ class MLP(nn.Module):
             if stage != "pooled":
                 before_relu[stage] = self.get_submodule(stage)(units)
                 features[stage] = units = F.relu(before_relu[stage])
-        return Representation(self.fc(units), Features(features, self.name), Features(before_relu, self.name), units)
+        return self._represented(self.fc, units, features, before_relu)

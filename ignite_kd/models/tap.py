@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.feature_extraction import NodePathTracer
 
 from ignite_kd.errors import UserError, unknown
@@ -27,28 +29,34 @@ def tap(
     num_classes: int | None = None,
     image_size: int = 32,
 ) -> nn.Module:
-    """The same network with `represent(images)`, `channels`, `name` and `num_classes`, as heads and engines want it.
+    """The same network with `represent(images)` and the declarations of `Network`, as heads and engines want it.
 
     It shares every module, parameter and buffer with `model`, under the same names: state dicts, optimizers and
     `model` itself stay as they are, and training one trains the other. The code of its `forward` is recorded by
     torch.fx, once for training and once for evaluation (functions called in it, and hooks on modules that contain
     others, are not seen again).
 
-    `features` are what the stages give out, their channels being the second dimension; `before_relu` is empty;
-    `pooled` is what the classifier sees, where the network ends in a linear layer. A stage that a later in-place
-    operation overwrites (`nn.ReLU(inplace=True)`) is copied before.
+    `features` are what the stages give out, their channels being the second dimension. `before_relu` is the input of
+    a stage's last operation where that is a ReLU or ReLU6, and the stage itself where it does not end in one. `pooled`
+    is what the classifier sees, where the network ends in a linear layer. What a later in-place operation overwrites
+    (`nn.ReLU(inplace=True)`) is copied before.
 
-    Channels come from a copy without values, on the meta device: nothing is computed, so no statistics and no
-    generator can move.
+    `channels` and `strides` (rounded) come from a copy without values, on the meta device: nothing is computed, so no
+    statistics and no generator can move. `norms` names the batch norm whose output becomes a stage's `before_relu`
+    without another layer in between; of the two terms of a residual sum it is looked for in the one with more
+    operations, the branch. `feature_modules` are the children that run until the last stage.
 
     Args:
         model: any network whose `forward` takes the images alone and gives out the logits.
         stages: what to give out: names of modules, or of single operations as torchvision's `get_graph_node_names`
             lists them; or a mapping from such names to names of stages. A stage called `pooled` takes that role.
         num_classes: the number of logits; it is found, and checked where given.
-        image_size: height and width of the images for which the channels are found.
+        image_size: height and width of the images for which channels and strides are found.
     """
     return _Tap(model, _by_stage(stages), num_classes, image_size)
+
+
+_RECTIFICATIONS = (nn.ReLU, nn.ReLU6, F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
 
 
 class _Tap(nn.Module):
@@ -61,12 +69,18 @@ class _Tap(nn.Module):
             if isinstance(value, Tensor):  # written in the code of `forward`
                 setattr(self, constant, value)
         shapes = _finish(shell, recordings, image_size, self.name)
+        graph, nodes = recordings[False]
+        inner = {stage: node for stage, node in nodes.items() if stage not in ("logits", "pooled")}
         self.num_classes = shapes["logits"][1]
         if num_classes not in (None, self.num_classes):
             raise UserError(f"{self.name} gives {self.num_classes} logits, not {num_classes}; change its last layer.")
         self.channels = {stage: shape[1] for stage, shape in shapes.items() if stage not in ("logits", "pooled")}
         if "pooled" in shapes:
             self.channels["pooled"] = math.prod(shapes["pooled"][1:])
+        self.strides = {stage: round(image_size / shapes[stage][-1]) for stage in inner if len(shapes[stage]) == 4}
+        found = {stage: _norm(shell, graph, node, shapes[stage][1]) for stage, node in inner.items()}
+        self.norms = {stage: norm for stage, norm in found.items() if norm}
+        self.feature_modules = _children_until(shell, graph, list(inner.values()))
         # the recorded code runs with this module as its `self`, so that there is no copy of anything
         self._code = {training: type(fx.GraphModule(shell, r.graph)).forward for training, r in recordings.items()}
         self._recipe = (model, {place: stage for stage, place in places.items()}, num_classes, image_size)
@@ -80,9 +94,9 @@ class _Tap(nn.Module):
     def represent(self, images: Tensor) -> Representation:
         """Logits, the stages' outputs, and what the classifier sees."""
         found = self._code[self.training](self, images)
-        features = {stage: found[stage] for stage in self.channels if stage != "pooled"}
+        features, before = Features(found["features"], self.name), Features(found["before_relu"], self.name)
         pooled = found["pooled"].flatten(1) if "pooled" in found else None
-        return Representation(found["logits"], Features(features, self.name), Features({}, self.name), pooled)
+        return Representation(found["logits"], features, before, pooled)
 
     def train(self, mode: bool = True) -> _Tap:
         self._recipe[0].training = mode  # the rest of the model is shared
@@ -123,23 +137,19 @@ def _by_stage(stages: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]
 
 def _record(model: nn.Module, places: dict[str, str], name: str) -> tuple[nn.Module, dict[bool, _Recording]]:
     """The graphs of training and evaluation, and the copy of the model that they were recorded on."""
-    # what torchvision's create_feature_extractor uses, so that its names of nodes are good here. Not that function
-    # itself: it drops unused weights, reorders the others, and gives a node asked for twice only once.
-    operations = [kind for kind in vars(torchvision.ops).values() if isinstance(kind, type)]
     recordings = {}
     with torch.random.fork_rng(devices=[]):
         generator = torch.get_rng_state()
         try:
             shell = copy.deepcopy(model)
             for training in (True, False):
-                tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops), leaf_modules=operations)
-                recordings[training] = tracer.trace(shell.train(training)), tracer.node_to_qualname
+                recordings[training] = _trace(shell.train(training))
         except Exception as error:  # fx runs the forward of anybody
             first = str(error).strip().partition("\n")[0]
             raise UserError(f"torch.fx cannot record the forward of {name} ({first}); {_REMEDY}") from None
         moved = not torch.equal(generator, torch.get_rng_state())
     buffers = dict(model.named_buffers())
-    if moved or not all(torch.equal(buffer, buffers[key]) for key, buffer in shell.named_buffers()):
+    if moved or not all(buffer.is_meta or torch.equal(buffer, buffers[key]) for key, buffer in shell.named_buffers()):
         raise UserError(f"a recording of {name} would freeze its random numbers, or what it counts; {_REMEDY}")
     for graph, _ in recordings.values():
         if not isinstance(_output(graph).args[0], fx.Node):
@@ -147,6 +157,25 @@ def _record(model: nn.Module, places: dict[str, str], name: str) -> tuple[nn.Mod
     return shell, {
         training: _Recording(g, _find(shell, g, names, places)) for training, (g, names) in recordings.items()
     }
+
+
+def _trace(model: nn.Module) -> tuple[fx.Graph, Mapping[fx.Node, str]]:
+    # what torchvision's create_feature_extractor uses, so that its names of nodes are good here. Not that function
+    # itself: it drops unused weights, reorders the others, and gives a node asked for twice only once.
+    # A convolution with its norm and activation is no single operation here: `before_relu` lies inside.
+    classes = [kind for kind in vars(torchvision.ops).values() if isinstance(kind, type)]
+    operations = [kind for kind in classes if not issubclass(kind, nn.Sequential)]
+    tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops), leaf_modules=operations)
+    return tracer.trace(model), tracer.node_to_qualname
+
+
+def record_shapes(model: nn.Module, image_size: int) -> tuple[fx.Graph, Mapping[fx.Node, str], Mapping[fx.Node, Any]]:
+    """The graph of a network on the meta device, the names of its nodes, and their values without values."""
+    graph, names = _trace(model)
+    watcher = _Watcher(model, graph)
+    with torch.no_grad():
+        watcher.run(torch.empty(2, 3, image_size, image_size, device="meta"))
+    return graph, names, {node: value for node, (value, _) in watcher.values.items()}
 
 
 def _find(
@@ -189,19 +218,69 @@ def _finish(
             first = str(error).strip().partition("\n")[0]
             size = f"{image_size}×{image_size}"
             raise UserError(f"{name} cannot take images of 3×{size} ({first}); give tap its image_size.") from None
-        given = {}
+        copies: dict[fx.Node, fx.Node] = {}
+        given: dict[str, Any] = {"features": {}, "before_relu": {}}
         for stage, node in nodes.items():
-            value, version = watcher.values[node]
+            value = watcher.values[node][0]
             if not isinstance(value, Tensor) or value.dim() < 2:
                 remedy = _REMEDY if stage == "logits" else "take another place."
                 raise UserError(f"'{stage}' of {name} is no tensor of images × channels; {remedy}")
             shapes[stage] = tuple(value.shape)
-            if value._version > version:  # something later overwrites it
-                with graph.inserting_after(node):
-                    node = graph.call_method("clone", (node,))
-            given[stage] = node
+            if stage in ("logits", "pooled"):
+                given[stage] = _kept(graph, node, watcher, copies)
+            else:
+                given["features"][stage] = _kept(graph, node, watcher, copies)
+                given["before_relu"][stage] = _kept(graph, _before_relu(shell, node), watcher, copies)
         _output(graph).args = (given,)
     return shapes
+
+
+def _kept(graph: fx.Graph, node: fx.Node, watcher: _Watcher, copies: dict[fx.Node, fx.Node]) -> fx.Node:
+    """The node, or its copy where something later overwrites it."""
+    value, version = watcher.values[node]
+    if value._version == version:
+        return node
+    if node not in copies:
+        with graph.inserting_after(node):
+            copies[node] = graph.call_method("clone", (node,))
+    return copies[node]
+
+
+def _before_relu(shell: nn.Module, node: fx.Node) -> fx.Node:
+    """The input of a rectification; any other node itself."""
+    kind = type(shell.get_submodule(str(node.target))) if node.op == "call_module" else node.target
+    return node.all_input_nodes[0] if kind in _RECTIFICATIONS else node
+
+
+def _norm(shell: nn.Module, graph: fx.Graph, node: fx.Node, channels: int) -> str | None:
+    """The batch norm whose output becomes the node's `before_relu` with nothing learned in between."""
+    depth: dict[fx.Node, int] = {}
+    for each in graph.nodes:
+        depth[each] = 1 + max((depth[before] for before in each.all_input_nodes), default=0)
+    node = _before_relu(shell, node)
+    while True:
+        if node.op == "call_module":
+            module = shell.get_submodule(str(node.target))
+            if isinstance(module, _BatchNorm):
+                return str(node.target) if module.num_features == channels else None
+            if next(module.parameters(), None) is not None:
+                return None
+        if not node.all_input_nodes or any(before.op == "get_attr" for before in node.all_input_nodes):
+            return None
+        node = max(node.all_input_nodes, key=lambda before: depth[before])
+
+
+def _children_until(shell: nn.Module, graph: fx.Graph, stages: list[fx.Node]) -> tuple[str, ...]:
+    """The children of the network that run until the last of the stages."""
+    used: set[str] = set()
+    open_stages = set(stages)
+    for node in graph.nodes:
+        if not open_stages:
+            break
+        if node.op in ("call_module", "get_attr"):
+            used.add(str(node.target).partition(".")[0])
+        open_stages.discard(node)
+    return tuple(name for name, _ in shell.named_children() if name in used)
 
 
 def _output(graph: fx.Graph) -> fx.Node:

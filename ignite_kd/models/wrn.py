@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
-from ignite_kd.representation import Features, Representation
+from ignite_kd.models.network import Network
+from ignite_kd.representation import Representation
 
 __all__ = ["WideResNet"]
 
 
-class WideResNet(nn.Module):
+class WideResNet(Network):
     """A pre-activation residual network of three groups with 16, 32 and 64 × `width` channels.
 
     Zagoruyko, Komodakis: "Wide Residual Networks", 2016, arXiv:1605.07146; depth 6n + 4 has n blocks a group. Names
@@ -20,36 +22,42 @@ class WideResNet(nn.Module):
 
     `features` are the stem's convolution and the raw sums of the groups. `before_relu` is such a sum after the *next*
     batch norm: the first one of the next group, or the last one of the network. It is taken from the forward pass, so
-    running statistics move once a call (in RepDistiller they move twice where such features are asked for).
+    running statistics move once a call. In RepDistiller they move twice where such features are asked for (an
+    effective momentum of 0.19 instead of 0.1); set `doubled_norm_updates` for that.
 
     Args:
         depth: 6n + 4, e.g. 10, 16, 22, 28, 40.
         width: the factor on the channels.
         num_classes: the number of logits.
+
+    Attributes:
+        doubled_norm_updates: if True, the three batch norms that give `before_relu` see every batch a second time in
+            training, outside of the gradient: their running statistics move twice, and nothing else changes.
     """
+
+    doubled_norm_updates = False
 
     def __init__(self, depth: int = 16, width: int = 1, num_classes: int = 10) -> None:
         super().__init__()
-        _check(depth, width, num_classes)
+        _check(depth, width)
         blocks = (depth - 4) // 6
-        self.name = f"wrn_{depth}_{width}"
-        self.num_classes = num_classes
-        self.channels = {"stem": 16, "layer1": 16 * width, "layer2": 32 * width, "layer3": 64 * width}
+        widths = [16 * width, 32 * width, 64 * width]
+        self._declare(
+            f"wrn_{depth}_{width}",
+            num_classes,
+            channels={"stem": 16, "layer1": widths[0], "layer2": widths[1], "layer3": widths[2], "pooled": widths[2]},
+            strides={"stem": 1, "layer1": 1, "layer2": 2, "layer3": 4},
+            feature_modules=("conv1", "layer1", "layer2", "layer3"),
+            norms={"layer1": "layer2.layer.0.bn1", "layer2": "layer3.layer.0.bn1", "layer3": "bn1"},
+        )
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.layer1 = _Group(16, 16 * width, blocks, stride=1)
         self.layer2 = _Group(16 * width, 32 * width, blocks, stride=2)
         self.layer3 = _Group(32 * width, 64 * width, blocks, stride=2)
         self.bn1 = nn.BatchNorm2d(64 * width)
         self.fc = nn.Linear(64 * width, num_classes)
-        self.channels["pooled"] = 64 * width
-
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self._kaiming_convolutions()
         nn.init.zeros_(self.fc.bias)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.represent(images).logits
 
     def represent(self, images: Tensor) -> Representation:
         """Logits, the raw sum of every group, the same before its rectification, and the pooled vector."""
@@ -58,13 +66,21 @@ class WideResNet(nn.Module):
         layer2, before1 = self.layer2(layer1)
         layer3, before2 = self.layer3(layer2)
         before3 = self.bn1(layer3)
-        pooled = F.relu(before3).mean(dim=(2, 3))
-        return Representation(
-            logits=self.fc(pooled),
-            features=Features({"stem": stem, "layer1": layer1, "layer2": layer2, "layer3": layer3}, self.name),
-            before_relu=Features({"layer1": before1, "layer2": before2, "layer3": before3}, self.name),
-            pooled=pooled,
+        if self.doubled_norm_updates:
+            self._update_norms_again({"layer1": layer1, "layer2": layer2, "layer3": layer3})
+        return self._represented(
+            self.fc,
+            F.relu(before3).mean(dim=(2, 3)),
+            {"stem": stem, "layer1": layer1, "layer2": layer2, "layer3": layer3},
+            {"layer1": before1, "layer2": before2, "layer3": before3},
         )
+
+    @torch.no_grad()
+    def _update_norms_again(self, sums: dict[str, Tensor]) -> None:
+        for stage, name in self.norms.items():
+            norm = self.get_submodule(name)
+            if norm.training:  # asked of each: some methods train the features alone, and the last norm is none
+                norm(sums[stage])
 
 
 class _Group(nn.Module):
@@ -99,12 +115,10 @@ class _Block(nn.Module):
         return self.conv2(F.relu(self.bn2(self.conv1(active)))) + shortcut, normed
 
 
-def _check(depth: int, width: int, num_classes: int) -> None:
+def _check(depth: int, width: int) -> None:
     if depth < 10 or depth % 6 != 4:
         below = (depth - 4) // 6 * 6 + 4
         nearest = "10" if depth < 10 else f"{below} or {below + 6}"
         raise UserError(f"a wide residual network has depth 6n + 4 (10, 16, 22, …), not {depth}; take {nearest}")
     if width < 1:
         raise UserError(f"a wide residual network has width 1 or more, not {width}; take 1 or 2")
-    if num_classes < 1:
-        raise UserError(f"a network needs at least 1 class, not {num_classes}")
