@@ -17,7 +17,7 @@ from ignite_kd.cards import read_card
 from ignite_kd.errors import UserError
 from ignite_kd.layouts import read, rename
 
-__all__ = ["Known", "describe", "name_of_folder", "recognise", "teacher_name"]
+__all__ = ["Known", "describe", "name_of", "name_of_folder", "recognise", "teacher_name"]
 
 _COUNTER = "num_batches_tracked"  # absent from files of old versions
 Shapes = Mapping[str, tuple[int, ...]]
@@ -71,9 +71,8 @@ def name_of_folder(path: str | Path) -> str | None:
     """
     folder = Path(path).absolute().parent.name
     first, *others = folder.split("_")
-    if match := re.fullmatch(r"wideresnet(\d+)", first):  # seed 002's
-        first, others = "wrn", [match[1], *others]
-    name = "_".join([first, *others[:2]]) if first == "wrn" else first
+    fields = 2 if first == "wrn" else 1 if first.startswith("wideresnet") else 0
+    name = "_".join([first, *others[:fields]])
     if others[:1] == ["1w1a"]:
         name = f"{first}_1w1a"
     with torch.device("meta"):
@@ -81,10 +80,7 @@ def name_of_folder(path: str | Path) -> str | None:
 
 
 def teacher_name(path: str | Path, state: Mapping[str, Tensor] | None = None, option: str = "--model_t") -> str:
-    """The name of the network whose weights are in `path`.
-
-    The card beside it says it; else names and shapes do; else the folder's name, as in RepDistiller. Where the folder
-    is called after another network than the file holds, a warning says so and the file is believed.
+    """The name of the network whose weights are in `path`, as `name_of` finds it.
 
     Args:
         state: the weights in `path` under this package's names, where they were read already.
@@ -93,19 +89,31 @@ def teacher_name(path: str | Path, state: Mapping[str, Tensor] | None = None, op
     card = read_card(path) if Path(path).is_file() else None  # a missing file is an error below
     if card is not None and isinstance(card.get("model"), str):
         return card["model"]
-    known = recognise(rename(read(path)).state if state is None else state)
+    return name_of(path, card, recognise(rename(read(path)).state if state is None else state), option)[0]
+
+
+def name_of(path: str | Path, card: dict[str, Any] | None, known: Known | None, option: str) -> tuple[str, str]:
+    """(name of the network in `path`, what says so).
+
+    The card beside it says it; else names and shapes do, as what they were recognised; else the folder's name, as in
+    RepDistiller. Where the folder is called after another network than the file holds, a warning says so and the file
+    is believed.
+    """
+    if card is not None and isinstance(card.get("model"), str):
+        return card["model"], "its card"
     folder = name_of_folder(path)
-    if known is None and folder is None:
-        raise UserError(
-            f"neither the names and shapes in {path} nor its folder's name tell which network it is; "
-            f"say {option} NAME (`ignite-kd list models`)."
-        )
-    if known is None:
-        assert folder is not None
-        return folder
-    if folder is not None and folder != known.name:
-        warnings.warn(f"{path} is {known}, though its folder is called after {folder}; going on with it.", stacklevel=2)
-    return known.name
+    if known is not None:
+        if folder is not None and folder != known.name:
+            warnings.warn(
+                f"{path} is {known}, though its folder is called after {folder}; the file is believed.", stacklevel=3
+            )
+        return known.name, "its names and shapes"
+    if folder is not None:
+        return folder, "its folder's name"
+    raise UserError(
+        f"neither the names and shapes in {path} nor its folder's name tell which network it is; "
+        f"say {option} NAME (`ignite-kd list models`)."
+    )
 
 
 def _candidate(name: str, classes: int, options: dict[str, Any]) -> nn.Module | None:
@@ -143,7 +151,8 @@ def _wrn(shapes: Shapes) -> list[str]:
 
 def _resnet(shapes: Shapes) -> list[str]:
     depth, width = 6 * _count(shapes, r"layer1\.\d+\.conv1\.weight") + 2, shapes["layer1.0.conv1.weight"][0] // 16
-    return [f"resnet{depth}{f'x{width}' if width > 1 else ''}", f"resnet{depth}_1w1a"]
+    wide = f"wideresnet{depth + 2}_{width}"  # has the narrow stem
+    return [f"resnet{depth}{f'x{width}' if width > 1 else ''}", f"resnet{depth}_1w1a", wide]
 
 
 def _vgg(shapes: Shapes) -> list[str]:

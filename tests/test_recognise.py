@@ -64,7 +64,7 @@ def test_almost_is_not_recognised():
         ("MobileNetV2", "MobileNetV2"),
         ("resnet110_cifar100_lr_0.05_decay_0.0005_trial_0", "resnet110"),
         ("resnet20_1w1a_x", "resnet20_1w1a"),
-        ("wideresnet16_4_cifar100", "wrn_16_4"),
+        ("wideresnet16_4_cifar100", "wideresnet16_4"),
         ("wrn_40", None),
         ("wrn_41_2_vanilla", None),
         ("resnet", None),

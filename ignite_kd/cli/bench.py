@@ -52,6 +52,43 @@ def heads(
     return 0
 
 
+@command.command("methods", cls=GroupedCommand)
+@option("--path_t", group="Networks", required=True, metavar="FILE", help="The trained teacher.")
+@option("--model_s", group="Networks", default="wrn_16_2", metavar="NAME", help="The student's model.")
+@option("--methods", group="Networks", metavar="NAME,NAME…", help="Which methods.  [default: all]")
+@option("--epochs", group="Training", default=3, type=click.IntRange(2), help="Of a first stage too.")
+@option("--samples-per-class", group="Training", default=10, type=click.IntRange(1), help="Images of CIFAR-100.")
+@option("--data-dir", group="Training", default="./data/", metavar="DIR", help="Where CIFAR-100 is.")
+@option(
+    "--device", group="Training", default="auto", help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one."
+)
+@option("--output-dir", group="Training", default="./runs/bench-methods", metavar="DIR", help="For the runs' folders.")
+def methods(
+    path_t: str, model_s: str, methods: str | None, epochs: int, samples_per_class: int, data_dir: str, device: str,
+    output_dir: str,
+) -> int:  # fmt: skip
+    """A short real training by each method: its loss should fall, and nothing should be NaN. Minutes on a CPU."""
+    from pathlib import Path
+
+    from ignite_kd.bench.methods import prove_methods
+    from ignite_kd.recipes import crd
+    from ignite_kd.recognise import teacher_name
+
+    names = [crd.method_of(word.strip()) for word in methods.split(",")] if methods else []
+    plan = {"dataset": "cifar100", "max_epochs": epochs, "samples_per_class": samples_per_class}
+    machine = {"data_dir": data_dir, "device": device}
+    proofs = list(prove_methods(teacher_name(path_t), path_t, model_s, Path(output_dir), names, **plan, **machine))
+    click.echo(f"{'':<24}{'term, first and last epoch':>28}{'whole loss':>20}{'test':>8}{'s':>7}")
+    for proof in proofs:
+        if proof.failed:
+            click.echo(f"{proof.name:<24}failed: {proof.failed}")
+            continue
+        term, loss = ("{:.5g} → {:.5g}".format(*pair) for pair in (proof.term, proof.loss))
+        verdict = "" if proof.falls() else "  does not fall"
+        click.echo(f"{proof.name:<24}{term:>28}{loss:>20}{proof.accuracy:>8.1%}{proof.seconds:>7.0f}{verdict}")
+    return 0 if all(proof.falls() for proof in proofs) else 1
+
+
 def _line(title: str, cost: object) -> str:
     found = vars(cost)
     milliseconds = f"{found['seconds'] * 1e3:>9.1f}{found['spread'] * 1e3:>8.1f}"

@@ -36,9 +36,12 @@ class RunRecord:
 
     def update(self, **entries: Any) -> None:
         """Set entries of `run.json`; the others stay."""
+        _write(self.folder / "run.json", json.dumps(self.load() | entries, indent=2) + "\n")
+
+    def load(self) -> dict[str, Any]:
+        """The entries of `run.json`; none where there is no such file yet."""
         path = self.folder / "run.json"
-        record = json.loads(path.read_text()) if path.exists() else {}
-        _write(path, json.dumps(record | entries, indent=2) + "\n")
+        return dict(json.loads(path.read_text())) if path.exists() else {}
 
     def read(self) -> list[dict[str, Any]]:
         """The epochs so far, one dictionary a line of `metrics.jsonl`."""
