@@ -61,8 +61,8 @@ class OFD(Head):
         for i, (own, shown) in enumerate(self.pairs):
             if shown not in teacher_norms or len(teacher_norms[shown][0]) != teacher_channels[shown]:
                 raise UserError(
-                    f"ofd takes its margins from the teacher's batch norms, but the teacher declares none before the "
-                    f"rectification of '{shown}' (it does of: {', '.join(teacher_norms) or 'none'}); "
+                    "ofd takes its margins from the teacher's batch norms, but the teacher declares none of the right "
+                    f"width before the rectification of '{shown}' (it does of: {', '.join(teacher_norms) or 'none'}); "
                     "choose stages out of these, or another teacher."
                 )
             width = teacher_channels[shown]
