@@ -6,7 +6,12 @@ from ignite_kd.errors import UserError
 
 
 def test_the_names_of_the_benchmark_are_listed():
-    assert {"wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2", "mlp_1024"} <= set(models.names())
+    names = models.names()
+    resnets = {f"resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)} | {"resnet8x4", "resnet32x4", "ResNet50"}
+    wide = {"wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"}
+    others = {"vgg8", "vgg11", "vgg13", "vgg16", "vgg19", "MobileNetV2", "ShuffleV1", "ShuffleV2"}
+    assert resnets | wide | others | {"mlp_1024", "ResNet18", "ResNet34", "resnet20_1w1a"} <= set(names)
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -55,7 +60,13 @@ def test_weights_come_from_torchs_random_state():
     [
         ("wnr_40_2", "unknown model 'wnr_40_2'; did you mean 'wrn_40_2'"),
         ("mlp1024", "unknown model 'mlp1024'; did you mean 'mlp_1024'"),
-        ("WRN_16_1 ", "unknown model 'WRN_16_1 '"),
+        ("WRN_16_1 ", "unknown model 'WRN_16_1 '; did you mean 'wrn_16_1'"),
+        ("mobilenetv2", "unknown model 'mobilenetv2'; did you mean 'MobileNetV2'"),
+        ("mobilenet_v2", "did you mean 'MobileNetV2'"),
+        ("VGG8", "unknown model 'VGG8'; did you mean 'vgg8'"),
+        ("shufflenetv1", "did you mean 'ShuffleV1'"),
+        ("resnet8x2", "did you mean 'resnet8x4'"),
+        ("efficientnet_b0", "did you mean 'torchvision:efficientnet_b0'"),
         ("wrn_16_1.5", "unknown model 'wrn_16_1.5'; did you mean 'wrn_16_1'"),
         ("", r"unknown model '' \(possible: wrn_16_1, .*mlp_1024"),
         ("wrn_17_2", "not 17; take 16 or 22"),

@@ -31,7 +31,8 @@ def test_stages_are_those_of_the_paper(name):
     assert model.strides == dict(zip(model.channels, strides, strict=False))
     assert all(model.get_submodule(norm).num_features == model.channels[stage] for stage, norm in model.norms.items())
     for training in (True, False):
-        seen = model.train(training).represent(h((2, 3, 64, 64), 5).float())
+        with torch.no_grad():
+            seen = model.train(training).represent(h((2, 3, 64, 64), 5).float())
         assert seen.logits.shape == (2, 7)
         assert {stage: t.shape[1] for stage, t in seen.features.items()} | {"pooled": seen.pooled.shape[1]} == (
             model.channels

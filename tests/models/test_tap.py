@@ -80,6 +80,74 @@ def test_features_are_what_forward_hooks_see(build, training):
     assert moved is (training and build is not torchvision.models.squeezenet1_1)
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_before_relu_is_the_input_of_a_rectification_at_the_end(training):
+    torch.manual_seed(0)
+    model = resnet18().train(training)
+    twin, found = copy.deepcopy(model), {}
+    twin.bn1.register_forward_hook(lambda _, __, out: found.update(bn1=out.clone()))
+    twin.layer1[1].relu.register_forward_pre_hook(lambda _, args: found.update(layer1=args[0].clone()))
+    tapped = tap(model, {"relu": "stem", "layer1": "layer1", "layer2.0.bn1": "inner"})
+    seen = tapped.represent(IMAGES)
+    assert torch.equal(twin(IMAGES), seen.logits)
+    assert torch.equal(seen.before_relu["stem"], found["bn1"])
+    assert torch.equal(seen.before_relu["layer1"], found["layer1"])  # of the second call of one in-place rectification
+    assert torch.equal(seen.features["layer1"], found["layer1"].clamp(min=0))
+    assert torch.equal(seen.before_relu["inner"], seen.features["inner"]) and (seen.features["inner"] < 0).any()
+    assert tapped.norms == {"stem": "bn1", "layer1": "layer1.1.bn2", "inner": "layer2.0.bn1"}
+
+
+class Ways(nn.Module):
+    """Rectifications as functions and as methods, in place and not; a norm that another layer follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.conv, self.other = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.six, self.fc = nn.ReLU6(), nn.Linear(3, 2)
+
+    def forward(self, images):
+        first = F.relu(self.norm(images * 3))
+        second = torch.relu(first - 0.1)
+        third = (second - 0.2).relu()
+        fourth = (third - 0.3).relu_()
+        fifth = F.relu(self.conv(fourth), inplace=True)
+        sixth = self.six(torch.cat([fifth - 0.1, fifth], dim=1)[:, :3])
+        seventh = F.hardtanh(self.other(sixth))
+        return self.fc(seventh.mean((2, 3)))
+
+
+@torch.no_grad()
+def test_every_way_to_rectify_is_seen():
+    model = Ways().eval()
+    tapped = tap(model, ["relu", "relu_1", "relu_2", "relu_", "relu_3", "six", "hardtanh"])
+    seen = tapped.represent(IMAGES)
+    assert torch.equal(seen.logits, model(IMAGES))
+    for stage, tensor in seen.features.items():
+        if stage == "hardtanh":
+            assert seen.before_relu[stage] is tensor
+        else:
+            most = 6 if stage == "six" else float("inf")
+            assert torch.equal(seen.before_relu[stage].clamp(0, most), tensor), stage
+            assert (seen.before_relu[stage] < 0).any(), stage
+    # up to the convolution every rectified sum comes from the rectified norm; behind it there is none
+    assert tapped.norms == dict.fromkeys(("relu", "relu_1", "relu_2", "relu_"), "norm") | {"hardtanh": "other"}
+    assert tapped.feature_modules == ("norm", "conv", "other", "six")
+
+
+def test_strides_and_feature_modules_end_with_the_last_stage():
+    tapped = tap(resnet18(), STAGES, image_size=64)
+    assert tapped.strides == {"layer1": 4, "layer2": 8, "layer3": 16}
+    assert tapped.feature_modules == ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
+    assert tap(resnet18()).strides == {} and tap(resnet18()).feature_modules == ()
+    vectors = tap(Small(), {"act": "maps", "drop": "vector"})
+    assert vectors.strides == {"maps": 1} and vectors.channels == {"maps": 4, "vector": 4, "pooled": 4}
+    assert vectors.feature_modules == ("conv", "norm", "act", "drop")
+    again = copy.deepcopy(vectors)
+    assert (again.strides, again.norms, again.feature_modules) == (
+        vectors.strides, vectors.norms, vectors.feature_modules,
+    )  # fmt: skip
+
+
 def test_the_pooled_vector_is_what_the_classifier_takes():
     model = resnet18().eval()
     inputs = []

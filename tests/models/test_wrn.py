@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 from oracles import fill, h
 
 from ignite_kd.errors import UserError
@@ -155,6 +156,45 @@ def test_running_statistics_move_once_a_call_also_where_a_feature_is_taken_befor
         torch.testing.assert_close(bn.running_var, 0.9 * variance + 0.1 * values.var(dim=1))
     counters = [t for name, t in model.state_dict().items() if name.endswith("num_batches_tracked")]
     assert [int(t) for t in counters] == [1] * 7
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_norms_before_a_rectification_may_be_updated_twice_with_no_other_effect(training):
+    torch.manual_seed(0)
+    once, twice = fill(WideResNet(10, 1), 7).train(training), fill(WideResNet(10, 1), 7).train(training)
+    twice.doubled_norm_updates = True
+    assert not once.doubled_norm_updates and "doubled_norm_updates" not in once.state_dict()
+    shared = ("layer2.layer.0.bn1", "layer3.layer.0.bn1", "bn1")
+    expected = {name: (once.get_buffer(f"{name}.running_mean").clone(), once.get_buffer(f"{name}.running_var").clone())
+                for name in shared}  # fmt: skip
+    seen, doubled = once.represent(IMAGES), twice.represent(IMAGES)
+    for stage, name in zip(("layer1", "layer2", "layer3"), shared, strict=True):
+        for _ in range(2):
+            F.batch_norm(seen.features[stage].detach(), *expected[name], training=training)
+        torch.testing.assert_close(twice.get_buffer(f"{name}.running_mean"), expected[name][0])
+        torch.testing.assert_close(twice.get_buffer(f"{name}.running_var"), expected[name][1])
+    counts = {name: int(t) for name, t in twice.named_buffers() if name.endswith("num_batches_tracked")}
+    assert {name.removesuffix(".num_batches_tracked") for name, n in counts.items() if n == 2} == (
+        set(shared) if training else set()
+    )
+    others = [key for key in once.state_dict() if key.rpartition(".")[0] not in shared]
+    assert all(torch.equal(once.state_dict()[key], twice.state_dict()[key]) for key in others)
+    assert torch.equal(seen.logits, doubled.logits)
+    assert all(torch.equal(t, doubled.before_relu[stage]) for stage, t in seen.before_relu.items())
+    for outputs in (seen, doubled):
+        (outputs.logits.square().sum() + outputs.before_relu["layer2"].square().sum()).backward()
+    assert all(torch.equal(p.grad, q.grad) for p, q in zip(once.parameters(), twice.parameters(), strict=True))
+
+
+@torch.no_grad()
+def test_each_norm_decides_by_its_own_mode_whether_it_is_updated_twice():
+    model = fill(WideResNet(10, 1), 7).eval()
+    model.doubled_norm_updates = True
+    model.layer2.train()  # as where the features are trained first
+    model.represent(IMAGES)
+    assert int(model.layer2.layer[0].bn1.num_batches_tracked) == 2
+    assert int(model.layer2.layer[0].bn2.num_batches_tracked) == 1
+    assert int(model.layer3.layer[0].bn1.num_batches_tracked) == int(model.bn1.num_batches_tracked) == 0
 
 
 def test_every_parameter_learns_from_every_way_to_use_the_network():
