@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from ignite.engine import Events
@@ -23,12 +24,15 @@ class Console:
     Args:
         stream: standard error for the bar, standard output for the lines, unless one is given.
         total_epochs: to tell the remaining time; by default those of the engine's run.
+        shown: which of `state.metrics`, where they are there.
     """
 
-    def __init__(self, stream: TextIO | None = None, total_epochs: int | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, total_epochs: int | None = None, shown: Sequence[str] = _SHOWN
+    ) -> None:
         self.terminal = (stream or sys.stderr).isatty()
         self.stream = stream or (sys.stderr if self.terminal else sys.stdout)
-        self.total_epochs = total_epochs
+        self.total_epochs, self.shown = total_epochs, tuple(shown)
         self._bar: tqdm | None = None
         self._began = self._first = 0.0
 
@@ -59,7 +63,7 @@ class Console:
 
     def _epoch(self, student: StudentEngine) -> None:
         state, total = student.state, self._epochs(student)
-        found = [(name, state.metrics[name]) for name in _SHOWN if name in state.metrics]
+        found = [(name, state.metrics[name]) for name in self.shown if name in state.metrics]
         values = "  ".join(f"{name.replace('/', ' ')} {value:{_format(name)}}" for name, value in found)
         rate = student.optimizer.param_groups[0]["lr"]
         line = f"epoch {state.epoch}/{total}  {values}  lr {rate:g}"
