@@ -16,7 +16,7 @@ from ignite_kd.data.split import Split, SplitSpec, split
 from ignite_kd.data.stream import Stream
 from ignite_kd.plan import Plan
 
-__all__ = ["Loaders", "prepare"]
+__all__ = ["Loaders", "normalisation", "prepare"]
 
 _NORMALISATIONS = {"zoo": ((0.4814, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))}
 
@@ -45,6 +45,11 @@ class Loaders:
         return parts | ({"split": self.split.to_json()} if self.split else {})
 
 
+def normalisation(dataset: data.Dataset, word: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation: the data set's, or those that a recipe's `normalisation` is a word for."""
+    return _NORMALISATIONS.get(word, (dataset.mean, dataset.std))
+
+
 def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int = 0, world_size: int = 1) -> Loaders:
     """The loaders of a plan; `split_seed` repeats the fresh split of the run that is resumed."""
     share: dict[str, Any] = {"rank": rank, "world_size": world_size}
@@ -70,7 +75,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
     seed = None if fresh else split_seed or 0
     spec = SplitSpec(validation, plan.samples_per_class, seed=seed, stratified=not recipe.fresh_split)
     parts = split(dataset.train.labels, spec)
-    mean, std = _NORMALISATIONS.get(recipe.normalisation, (dataset.mean, dataset.std))
+    mean, std = normalisation(dataset, recipe.normalisation)
     common: dict[str, Any] = {"mean": mean, "std": std, "device": device, **share}
     quiet: dict[str, Any] = {"shuffle": False, "augmentation": None, **common}
     return Loaders(

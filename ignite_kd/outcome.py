@@ -93,6 +93,7 @@ def _summary(results: dict[str, Any], epochs: int) -> str:
         found = results.get(name)
         if found:
             last, best = (v["accuracy"] if isinstance(v, dict) else v for v in (found["last"], found.get("best")))
+            top5 = f", last top-5 {found['last']['top5']:.2%}" if isinstance(found["last"], dict) else ""
             chosen = "" if best is None else f", best {best:.2%} (epoch {results['best_epoch']}, chosen on validation)"
-            parts.append(f"{name} accuracy: last {last:.2%} (epoch {epochs}){chosen}")
+            parts.append(f"{name} accuracy: last {last:.2%} (epoch {epochs}){chosen}{top5}")
     return "result   " + "; ".join(parts) if parts else "result   trained; no test or validation was asked for"

@@ -21,6 +21,7 @@ _COMMANDS = {
     "train-student": "Train a student of the benchmark by any method (flags of RepDistiller, ITRD).",
     "train": "Train a resnet or wideresnet alone (flags of the zoo).",
     "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
+    "evaluate": "Say what a file of weights is, and how good.",
     "list": "Name the methods, models, data sets or recipes.",
     "bench": "Measure: `bench heads` says what each method costs.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",

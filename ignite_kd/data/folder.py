@@ -14,7 +14,7 @@ from ignite_kd.data.order import Order
 from ignite_kd.data.randomness import shuffled
 from ignite_kd.errors import UserError
 
-__all__ = ["FolderData", "folder_loaders"]
+__all__ = ["FolderData", "folder_loaders", "folder_to_evaluate"]
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -72,6 +72,27 @@ def folder_loaders(
         _digest(root, train, validation, test or []),
         torch.tensor([label for _, label in train]),
     )
+
+
+def folder_to_evaluate(
+    data_dir: str | Path,
+    tree: str,
+    batch_size: int,
+    *,
+    image_size: int = 32,
+    num_workers: int = 4,
+    mean: tuple[float, float, float] = _IMAGENET_MEAN,
+    std: tuple[float, float, float] = _IMAGENET_STD,
+) -> tuple[FileLoader, tuple[str, ...], str]:
+    """One tree (train, val or test) in order and without augmentation, the classes, and the digest of all trees."""
+    root = Path(data_dir)
+    classes = _class_names(root / "train")
+    trees = {name: _samples(root / name, classes) for name in ("train", "val", "test") if (root / name).is_dir()}
+    if tree not in trees:
+        raise UserError(f"there is no folder {root / tree}; take another --split, or put <class>/… folders there.")
+    _, transform = _transforms(image_size, mean, std)
+    loader = FileLoader(trees[tree], transform, Order(len(trees[tree]), batch_size, False), num_workers, image_size)
+    return loader, tuple(classes), _digest(root, *(trees.get(name, []) for name in ("train", "val", "test")))
 
 
 def _transforms(

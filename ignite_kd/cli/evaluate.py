@@ -1,0 +1,63 @@
+"""Say what a file of weights is, and how good."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from ignite_kd.cli.options import GroupedCommand, option
+
+__all__ = ["command"]
+
+
+@click.command("evaluate", cls=GroupedCommand)
+@click.argument("file")
+@option(
+    "--model",
+    group="Network",
+    metavar="NAME",
+    help="The network.  [default: by the file's card, its names and shapes, or its folder's name]",
+)
+@option(
+    "--dataset",
+    group="Data",
+    help="cifar10, cifar100, folder or shapes.  [default: the card's, else by the number of classes]",
+)
+@option("--data-dir", group="Data", default="./data/", metavar="DIR", help="Where the data is, or is downloaded to.")
+@option(
+    "--split",
+    "part",
+    group="Data",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    help="The images: of a training set those that the card says were kept apart, or learned from.",
+)
+@option("--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: 32]")
+@option("--num-workers", group="Data", type=click.IntRange(0), default=4, help="Processes that read 'folder's images.")
+@option(
+    "--device",
+    group="Machine",
+    default="auto",
+    help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one.",
+)
+@option(
+    "--precision",
+    group="Machine",
+    type=click.Choice(["fp32", "bf16", "tf32"]),
+    default="fp32",
+    help="Number format of the network's arithmetic.",
+)
+@option("--json", "as_json", group="Output", is_flag=True, help="For machines.")
+def command(file: str, as_json: bool, **settings: Any) -> int:
+    """Evaluate the weights in FILE, of this package or of another code: what they are, top-1, top-5 and loss."""
+    from ignite_kd.evaluate import evaluate_file  # torch is imported here
+
+    report = evaluate_file(file, **settings)
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(report.lines()))
+    return 0

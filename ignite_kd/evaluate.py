@@ -1,0 +1,234 @@
+"""What a file of weights is, and how good: any layout, any data set; its card is believed as far as it is confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ignite_kd import data, models
+from ignite_kd.cards import read_card
+from ignite_kd.data.folder import folder_to_evaluate
+from ignite_kd.data.split import Split, SplitSpec, split
+from ignite_kd.devices import pick_device, prepare_precision
+from ignite_kd.errors import UserError, unknown
+from ignite_kd.handlers import evaluate
+from ignite_kd.layouts import read, rename
+from ignite_kd.loaders import normalisation
+from ignite_kd.recognise import Known, name_of, recognise
+from ignite_kd.weights import Loaded, put
+
+__all__ = ["Report", "evaluate_file"]
+
+_BATCH = 256
+_ROUNDING = 5e-4  # of an accuracy: another device decides the odd image otherwise
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a file after it was tried."""
+
+    file: str
+    model: str
+    named_by: str
+    layout: str
+    file_says: dict[str, Any]
+    card: dict[str, Any] | None
+    classes: int
+    parameters: int
+    macs: int
+    image_size: int
+    dataset: str
+    digest: str
+    split: str
+    images: int
+    results: dict[str, float]
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        says = [self.layout, *(f"{name} {_short(value)}" for name, value in self.file_says.items())]
+        numbers = f"{self.parameters:,} parameters, {self.macs:,} MACs at {self.image_size}×{self.image_size}"
+        result = self.results
+        lines = [f"file     {self.file}: {', '.join(says)}"]
+        if self.card is not None:
+            lines.append(f"card     {_told(self.card)}; its checksum is right")
+        return [
+            *lines,
+            f"model    {self.model}, {self.classes} classes (by {self.named_by}); {numbers}",
+            f"data     {self.dataset}: {self.images} images, {self.split} ({self.digest})",
+            f"result   top-1 {result['accuracy']:.2%}, top-5 {result['top5']:.2%}, loss {result['loss']:.4f}",
+            *(f"note     {note}" for note in self.notes),
+        ]
+
+
+def evaluate_file(
+    path: str,
+    *,
+    dataset: str | None = None,
+    data_dir: str = "./data/",
+    model: str | None = None,
+    part: str = "test",
+    image_size: int | None = None,
+    num_workers: int = 4,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> Report:
+    """Evaluate the weights in `path`.
+
+    Args:
+        dataset: any of `data.names()`; by default the card's, else cifar100 for 100 classes and cifar10 for others.
+        model: the network's name where it should not be found out.
+        part: `test`; `validation`, the images that the card says were kept apart; `train`, those it learned from.
+        image_size: of `folder`'s images; 32 by default.
+    """
+    if dataset is not None and dataset not in data.names():
+        raise unknown("data set", dataset, data.names())
+    content = read(path)
+    card = read_card(path)
+    known = recognise(content.state) or recognise(rename(content).state)
+    name, named_by = (model, "--model") if model else name_of(path, card, known, "--model")
+    where = pick_device(device)
+    number_format = prepare_precision(precision, where)
+    if dataset is None:
+        dataset = (card or {}).get("dataset") or ("cifar100" if known and known.num_classes == 100 else "cifar10")
+    if image_size is None and known is not None:
+        image_size = known.options.get("image_size")
+    images = _images(str(dataset), data_dir, part, card, image_size or 32, num_workers, where)
+    _refuse_other_classes(path, known, card, images)
+
+    network = models.build(name, num_classes=len(images.classes), **_options(name, known, images.image_size))
+    found = put(network, content, path)
+    results = evaluate(network, images.loader, where, number_format)
+    return Report(
+        file=path,
+        model=name,
+        named_by=named_by,
+        layout=found.layout,
+        file_says=found.meta,
+        card=card,
+        classes=len(images.classes),
+        parameters=models.parameters(network),
+        macs=models.macs(network, images.image_size),
+        image_size=images.image_size,
+        dataset=str(dataset),
+        digest=images.digest,
+        split=images.words,
+        images=images.number,
+        results=results,
+        notes=(*images.notes, *_disagreements(card, found, images, part, results["accuracy"])),
+    )
+
+
+@dataclass(frozen=True)
+class _Images:
+    loader: Iterable[Any]
+    number: int
+    classes: tuple[str, ...]
+    image_size: int
+    dataset: str
+    digest: str
+    words: str
+    notes: tuple[str, ...] = ()
+
+
+def _images(
+    name: str, data_dir: str, part: str, card: dict[str, Any] | None, size: int, num_workers: int, device: torch.device
+) -> _Images:
+    """The images to evaluate on, normalised as they were when the network learned."""
+    if name == "folder":
+        tree = {"validation": "val"}.get(part, part)
+        files, classes, digest = folder_to_evaluate(data_dir, tree, _BATCH, image_size=size, num_workers=num_workers)
+        return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")
+
+    dataset = data.load(name, data_dir)
+    digest, notes, indices = dataset.digest(), [], None
+    told = _split_of(card, digest)
+    if part == "test":
+        images, words = dataset.test, "the test set"
+    elif told is not None:
+        parts = Split.from_json(told, dataset.train.labels)
+        images, indices = dataset.train, parts.train if part == "train" else parts.validation
+        words = "those that it learned from" if part == "train" else "those kept apart for validation"
+        if not len(indices):
+            raise UserError(f"by its card all images of {name} were learned from, none validates; take --split test.")
+    elif part == "train":
+        images, words = dataset.train, "the whole training set"
+    else:
+        images, words = dataset.train, "the usual validation part of the training set"
+        indices = split(images.labels, SplitSpec(min(10_000, len(images) // 5))).validation
+        notes.append("no card says which images it was not trained on; where it has seen these, they flatter")
+    word = ((card or {}).get("quirks") or {}).get("normalisation", "dataset")
+    mean, std = normalisation(dataset, word)
+    if word != "dataset":
+        notes.append(f"images are normalised as its recipe does ({word})")
+    loader = data.Stream(
+        images, _BATCH, mean=mean, std=std, indices=indices, augmentation=None, shuffle=False, device=device
+    )
+    number = len(images if indices is None else indices)
+    edge = images.images.shape[-1]
+    return _Images(loader, number, dataset.classes, edge, name, digest, words, tuple(notes))
+
+
+def _split_of(card: dict[str, Any] | None, digest: str) -> dict[str, Any] | None:
+    told = card.get("data") if card else None
+    if not isinstance(told, dict) or told.get("digest") != digest or not isinstance(told.get("split"), dict):
+        return None
+    return told["split"]
+
+
+def _refuse_other_classes(path: str, known: Known | None, card: dict[str, Any] | None, images: _Images) -> None:
+    if known is None or known.num_classes == len(images.classes):
+        return
+    learned = (card or {}).get("dataset")
+    advice = f"its card says --dataset {learned}" if learned else "name the data set that it learned (--dataset)"
+    raise UserError(f"{path} is {known}, but {images.dataset} has {len(images.classes)} classes; {advice}.")
+
+
+def _options(name: str, known: Known | None, image_size: int) -> dict[str, Any]:
+    if known is not None and known.name == name:
+        return known.options
+    return {"image_size": image_size} if name.startswith(("mlp", "torchvision:vit_", "torchvision:maxvit_")) else {}
+
+
+def _disagreements(
+    card: dict[str, Any] | None, found: Loaded, images: _Images, part: str, accuracy: float
+) -> Iterable[str]:
+    """What the card or the file claims and was not confirmed."""
+    if card is not None:
+        if card.get("dataset") != images.dataset:
+            return
+        digest = (card.get("data") or {}).get("digest")
+        if digest != images.digest:
+            yield f"its card tells of other data under the name of {images.dataset} ({digest})"
+            return
+        claim = ((card.get("results") or {}).get(part) or {}).get("last")
+        claim = claim.get("accuracy") if isinstance(claim, dict) else claim
+        if isinstance(claim, (int, float)) and abs(claim - accuracy) > _ROUNDING:
+            yield f"its card says {part} accuracy {claim:.2%}, but {accuracy:.2%} was measured"
+        return
+    claim = found.meta.get("accuracy")  # RepDistiller's, in per cent, of the very epoch
+    if part == "test" and isinstance(claim, (int, float)) and abs(claim / 100 - accuracy) > _ROUNDING:
+        yield f"the file says accuracy {claim:.2f}, but {100 * accuracy:.2f} was measured"
+
+
+def _told(card: dict[str, Any]) -> str:
+    """What a card says, in a line."""
+    parts = [str(card.get("model", "some network"))]
+    for name, words in (("dataset", "on {}"), ("recipe", "recipe {}"), ("epochs", "epochs {}"), ("seed", "seed {}")):
+        if card.get(name) is not None:
+            parts.append(words.format(card[name]))
+    if card.get("teacher"):
+        parts.append(f"taught by {card['teacher']} ({' + '.join(map(str, card.get('loss') or ()))})")
+    for name, result in (card.get("results") or {}).items():
+        last = result.get("last") if isinstance(result, dict) else None
+        last = last.get("accuracy") if isinstance(last, dict) else last
+        if isinstance(last, (int, float)):
+            parts.append(f"{name} accuracy {last:.2%}")
+    return ", ".join(parts)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
