@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torchvision
 from torch import Tensor, fx, nn
 
 from ignite_kd.errors import UserError, unknown
-from ignite_kd.models.tap import record_shapes, tap
+from ignite_kd.models.graph import record_shapes
+from ignite_kd.models.tap import tap
 
 __all__ = ["from_torchvision", "has", "stages_of"]
 
@@ -78,8 +80,7 @@ def stages_of(model: nn.Module, image_size: int = _IMAGE_SIZE) -> dict[str, str]
         value = values.get(node)
         shape = value.shape if isinstance(value, Tensor) and value.dim() == 4 else (0, 0)
         side = shape[-1]
-        # other maps than square ones are those of swin, whose channels come last
-        if reach <= index and node.op != "placeholder" and node in names and side > 1 and side == shape[-2]:
+        if reach <= index and node.op != "placeholder" and node in names and _is_map(shape, image_size):
             parts = names[node].split(".")
             places = [".".join(parts[:level]) for level in range(1, len(parts) + 1)]
             level, place = next((level, place) for level, place in enumerate(places) if ends[place] == index)
@@ -105,6 +106,13 @@ def _get(name: str, options: dict[str, Any]) -> nn.Module:
 
 def _names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
+
+
+def _is_map(shape: Sequence[int], image_size: int) -> bool:
+    """Neither swin's maps, whose channels come last, nor windows of attention, which have any size."""
+    *_, height, width = shape
+    times = image_size / max(width, 1)
+    return height == width > 1 and abs(times - round(times)) < 0.1 * times
 
 
 def _carries(value: Any) -> bool:

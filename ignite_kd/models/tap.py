@@ -9,13 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-import torchvision
 from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.models.feature_extraction import NodePathTracer
 
 from ignite_kd.errors import UserError, unknown
+from ignite_kd.models.graph import Watcher, before_relu, children_until, norm_of, output_of, trace
 from ignite_kd.representation import Features, Representation
 
 __all__ = ["tap"]
@@ -56,9 +53,6 @@ def tap(
     return _Tap(model, _by_stage(stages), num_classes, image_size)
 
 
-_RECTIFICATIONS = (nn.ReLU, nn.ReLU6, F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, "relu", "relu_")
-
-
 class _Tap(nn.Module):
     def __init__(self, model: nn.Module, places: dict[str, str], num_classes: int | None, image_size: int) -> None:
         super().__init__()
@@ -78,9 +72,9 @@ class _Tap(nn.Module):
         if "pooled" in shapes:
             self.channels["pooled"] = math.prod(shapes["pooled"][1:])
         self.strides = {stage: round(image_size / shapes[stage][-1]) for stage in inner if len(shapes[stage]) == 4}
-        found = {stage: _norm(shell, graph, node, shapes[stage][1]) for stage, node in inner.items()}
+        found = {stage: norm_of(shell, graph, node, shapes[stage][1]) for stage, node in inner.items()}
         self.norms = {stage: norm for stage, norm in found.items() if norm}
-        self.feature_modules = _children_until(shell, graph, list(inner.values()))
+        self.feature_modules = children_until(shell, graph, list(inner.values()))
         # the recorded code runs with this module as its `self`, so that there is no copy of anything
         self._code = {training: type(fx.GraphModule(shell, r.graph)).forward for training, r in recordings.items()}
         self._recipe = (model, {place: stage for stage, place in places.items()}, num_classes, image_size)
@@ -111,19 +105,6 @@ class _Recording(NamedTuple):
     nodes: dict[str, fx.Node]  # in the order of the graph; beside the stages, `logits` and `pooled`
 
 
-class _Watcher(fx.Interpreter):
-    """Runs a graph and notes each value, and how often it had been written to when it came out."""
-
-    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
-        super().__init__(module, garbage_collect_values=False, graph=graph)
-        self.values: dict[fx.Node, tuple[Any, int]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        self.values[n] = value, getattr(value, "_version", 0)
-        return value
-
-
 def _by_stage(stages: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     """Stage → place in the module."""
     if isinstance(stages, str):
@@ -143,7 +124,7 @@ def _record(model: nn.Module, places: dict[str, str], name: str) -> tuple[nn.Mod
         try:
             shell = copy.deepcopy(model)
             for training in (True, False):
-                recordings[training] = _trace(shell.train(training))
+                recordings[training] = trace(shell.train(training))
         except Exception as error:  # fx runs the forward of anybody
             first = str(error).strip().partition("\n")[0]
             raise UserError(f"torch.fx cannot record the forward of {name} ({first}); {_REMEDY}") from None
@@ -152,30 +133,11 @@ def _record(model: nn.Module, places: dict[str, str], name: str) -> tuple[nn.Mod
     if moved or not all(buffer.is_meta or torch.equal(buffer, buffers[key]) for key, buffer in shell.named_buffers()):
         raise UserError(f"a recording of {name} would freeze its random numbers, or what it counts; {_REMEDY}")
     for graph, _ in recordings.values():
-        if not isinstance(_output(graph).args[0], fx.Node):
+        if not isinstance(output_of(graph).args[0], fx.Node):
             raise UserError(f"the forward of {name} gives out more than the logits; {_REMEDY}")
     return shell, {
         training: _Recording(g, _find(shell, g, names, places)) for training, (g, names) in recordings.items()
     }
-
-
-def _trace(model: nn.Module) -> tuple[fx.Graph, Mapping[fx.Node, str]]:
-    # what torchvision's create_feature_extractor uses, so that its names of nodes are good here. Not that function
-    # itself: it drops unused weights, reorders the others, and gives a node asked for twice only once.
-    # A convolution with its norm and activation is no single operation here: `before_relu` lies inside.
-    classes = [kind for kind in vars(torchvision.ops).values() if isinstance(kind, type)]
-    operations = [kind for kind in classes if not issubclass(kind, nn.Sequential)]
-    tracer = NodePathTracer(autowrap_modules=(math, torchvision.ops), leaf_modules=operations)
-    return tracer.trace(model), tracer.node_to_qualname
-
-
-def record_shapes(model: nn.Module, image_size: int) -> tuple[fx.Graph, Mapping[fx.Node, str], Mapping[fx.Node, Any]]:
-    """The graph of a network on the meta device, the names of its nodes, and their values without values."""
-    graph, names = _trace(model)
-    watcher = _Watcher(model, graph)
-    with torch.no_grad():
-        watcher.run(torch.empty(2, 3, image_size, image_size, device="meta"))
-    return graph, names, {node: value for node, (value, _) in watcher.values.items()}
 
 
 def _find(
@@ -191,7 +153,7 @@ def _find(
             nearest = difflib.get_close_matches(place, [*inside, *names.values()], n=1, cutoff=0.5)
             raise unknown("stage", place, dict.fromkeys([*first_level, *nearest]))
         found[stage] = nodes[-1]
-    last: Any = _output(graph).args[0]
+    last: Any = output_of(graph).args[0]
     if last.op == "call_module" and isinstance(shell.get_submodule(last.target), nn.Linear):
         found.setdefault("pooled", last.all_input_nodes[0])
     order = list(graph.nodes)
@@ -210,7 +172,7 @@ def _finish(
                 setattr(module, attribute, value.to("meta"))
     shapes: dict[str, tuple[int, ...]] = {}
     for training, (graph, nodes) in recordings.items():
-        watcher = _Watcher(shell.train(training), graph)
+        watcher = Watcher(shell.train(training), graph)
         try:
             with torch.no_grad():
                 watcher.run(torch.empty(2, 3, image_size, image_size, device="meta"))
@@ -230,12 +192,12 @@ def _finish(
                 given[stage] = _kept(graph, node, watcher, copies)
             else:
                 given["features"][stage] = _kept(graph, node, watcher, copies)
-                given["before_relu"][stage] = _kept(graph, _before_relu(shell, node), watcher, copies)
-        _output(graph).args = (given,)
+                given["before_relu"][stage] = _kept(graph, before_relu(shell, node), watcher, copies)
+        output_of(graph).args = (given,)
     return shapes
 
 
-def _kept(graph: fx.Graph, node: fx.Node, watcher: _Watcher, copies: dict[fx.Node, fx.Node]) -> fx.Node:
+def _kept(graph: fx.Graph, node: fx.Node, watcher: Watcher, copies: dict[fx.Node, fx.Node]) -> fx.Node:
     """The node, or its copy where something later overwrites it."""
     value, version = watcher.values[node]
     if value._version == version:
@@ -244,44 +206,3 @@ def _kept(graph: fx.Graph, node: fx.Node, watcher: _Watcher, copies: dict[fx.Nod
         with graph.inserting_after(node):
             copies[node] = graph.call_method("clone", (node,))
     return copies[node]
-
-
-def _before_relu(shell: nn.Module, node: fx.Node) -> fx.Node:
-    """The input of a rectification; any other node itself."""
-    kind = type(shell.get_submodule(str(node.target))) if node.op == "call_module" else node.target
-    return node.all_input_nodes[0] if kind in _RECTIFICATIONS else node
-
-
-def _norm(shell: nn.Module, graph: fx.Graph, node: fx.Node, channels: int) -> str | None:
-    """The batch norm whose output becomes the node's `before_relu` with nothing learned in between."""
-    depth: dict[fx.Node, int] = {}
-    for each in graph.nodes:
-        depth[each] = 1 + max((depth[before] for before in each.all_input_nodes), default=0)
-    node = _before_relu(shell, node)
-    while True:
-        if node.op == "call_module":
-            module = shell.get_submodule(str(node.target))
-            if isinstance(module, _BatchNorm):
-                return str(node.target) if module.num_features == channels else None
-            if next(module.parameters(), None) is not None:
-                return None
-        if not node.all_input_nodes or any(before.op == "get_attr" for before in node.all_input_nodes):
-            return None
-        node = max(node.all_input_nodes, key=lambda before: depth[before])
-
-
-def _children_until(shell: nn.Module, graph: fx.Graph, stages: list[fx.Node]) -> tuple[str, ...]:
-    """The children of the network that run until the last of the stages."""
-    used: set[str] = set()
-    open_stages = set(stages)
-    for node in graph.nodes:
-        if not open_stages:
-            break
-        if node.op in ("call_module", "get_attr"):
-            used.add(str(node.target).partition(".")[0])
-        open_stages.discard(node)
-    return tuple(name for name, _ in shell.named_children() if name in used)
-
-
-def _output(graph: fx.Graph) -> fx.Node:
-    return next(node for node in reversed(graph.nodes) if node.op == "output")
