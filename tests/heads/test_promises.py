@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 
 import pytest
 import torch
@@ -24,6 +25,8 @@ SAME_WIDTH = ("fsp", "kdsvd")  # compare channel by channel: they refuse other w
 ORDERED = ("cc",)  # multiplies the differences of consecutive rows, as released
 # Zero where student and teacher say the same. The others compare what projectors make of it, or bound from below.
 ZERO = ("kd", "at", "sp", "rkd", "pkt", "fsp", "nst", "kdsvd", "dkd", "dist", "logit-standardization")
+# A bias right before a batch norm, which subtracts it again: rounding apart, its gradient is zero.
+SUBTRACTED = re.compile(r"(regressors|connectors)\.\d+\.conv\.bias|translator\.[036]\.bias")
 
 
 def networks_for(name, networks):
@@ -293,7 +296,7 @@ def test_every_parameter_that_the_head_trains_gets_a_gradient(name, networks):
     head = new_head(name, networks)
     head(*inputs(name, networks)).backward()
     for parameter_name, parameter in head.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and not SUBTRACTED.fullmatch(parameter_name):
             assert parameter.grad is not None and parameter.grad.any(), parameter_name
 
 
@@ -334,7 +337,8 @@ def test_a_run_teaches_student_and_head_and_leaves_the_teacher_alone(name, netwo
     assert same(before["t"], teacher.model.state_dict())
     assert all(p.grad is None and not p.requires_grad for p in teacher.model.parameters())
     for key, parameter in head.named_parameters():
-        assert parameter.requires_grad is not torch.equal(parameter, before["h"][key]), key
+        moved = not torch.equal(parameter, before["h"][key])
+        assert moved is parameter.requires_grad or SUBTRACTED.fullmatch(key), key
 
 
 @every_head
