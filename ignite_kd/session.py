@@ -145,7 +145,8 @@ class Session:
 
     def build_model(self, name: str) -> nn.Module:
         """A fresh network of that name for this data."""
-        size = {"image_size": self.data.image_size} if name.startswith("mlp") else {}
+        of_one_size = name.startswith(("mlp", "torchvision:vit", "torchvision:maxvit"))
+        size = {"image_size": self.data.image_size} if of_one_size else {}
         return models.build(name, num_classes=len(self.data.classes), **size)
 
     def _build_teacher(self) -> TeacherEngine:

@@ -65,6 +65,11 @@ _FAMILIES = (
         ("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"),
     ),
     _Family(r"mlp(?:_(\d+))?", lambda width, **options: MLP(int(width or 1024), **options), ("mlp_1024",)),
+    _Family(  # ITRD writes resnet18; no network for small images has these depths
+        r"(?:ResNet|resnet)(18|34)",
+        lambda depth, **options: ImageNetResNet(int(depth), **options),
+        ("ResNet18", "ResNet34"),
+    ),
     _Family(
         r"resnet(\d+)(?:x(4))?",
         lambda depth, width, **options: ResNet(int(depth), int(width or 1), **options),
@@ -84,11 +89,6 @@ _FAMILIES = (
     _Family(r"MobileNetV2", MobileNetV2, ("MobileNetV2",)),
     _Family(r"ShuffleV1", ShuffleV1, ("ShuffleV1",)),
     _Family(r"ShuffleV2", ShuffleV2, ("ShuffleV2",)),
-    _Family(
-        r"ResNet(18|34)",
-        lambda depth, **options: ImageNetResNet(int(depth), **options),
-        ("ResNet18", "ResNet34"),
-    ),
     _Family(r"resnet(\d+)_1w1a", lambda depth, **options: BinaryResNet(int(depth), **options), ("resnet20_1w1a",)),
     _Family(r"torchvision:(.*)", from_torchvision, ()),
 )

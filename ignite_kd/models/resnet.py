@@ -32,10 +32,8 @@ class ResNet(Network):
         super().__init__()
         wide = f"x{width}" if width > 1 else ""
         if depth < 8 or depth % 6 != 2:
-            imagenet = {18: "ResNet18", 34: "ResNet34"}.get(depth, "") if not wide else ""
-            more = f", or {imagenet} or torchvision:resnet{depth} for large images" if imagenet else ""
-            if not wide and depth in (101, 152):
-                more = f", or torchvision:resnet{depth} for large images"
+            large = depth in (18, 34, 101, 152) and not wide
+            more = f", or torchvision:resnet{depth} for large images" if large else ""
             raise depth_error("a residual network for 32×32 images", depth, f"resnet{{}}{wide}", more)
         stem = 8 * width if wide else 16
         self._make(f"resnet{depth}{wide}", num_classes, (depth - 2) // 6, stem, [16 * width, 32 * width, 64 * width])

@@ -29,6 +29,12 @@ def test_every_network_declares_what_it_gives(name):
     assert torch.equal(model(images), seen.logits)
 
 
+@pytest.mark.parametrize("depth", [18, 34])
+def test_itrds_names_of_the_imagenet_networks_are_known(depth):
+    with torch.device("meta"):
+        assert models.build(f"resnet{depth}").name == f"ResNet{depth}"
+
+
 def test_a_family_builds_sizes_that_are_not_listed():
     with torch.device("meta"):
         wide = models.build("wrn_28_10")
