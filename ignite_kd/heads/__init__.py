@@ -9,18 +9,74 @@ from torch import nn
 
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.heads.ab import AB
+from ignite_kd.heads.at import AT
 from ignite_kd.heads.base import Head
+from ignite_kd.heads.cc import CC
 from ignite_kd.heads.cross_entropy import CrossEntropy
+from ignite_kd.heads.dist import DIST
+from ignite_kd.heads.dkd import DKD
 from ignite_kd.heads.fitnet import FitNet
 from ignite_kd.heads.fsp import FSP
 from ignite_kd.heads.ft import FT
 from ignite_kd.heads.kd import KD
+from ignite_kd.heads.kdsvd import KDSVD
+from ignite_kd.heads.logit_standardization import LogitStandardization
+from ignite_kd.heads.nst import NST
 from ignite_kd.heads.ofd import OFD
+from ignite_kd.heads.pkt import PKT
+from ignite_kd.heads.rkd import RKD
+from ignite_kd.heads.sp import SP
 from ignite_kd.heads.vid import VID
 
-__all__ = ["AB", "FSP", "FT", "KD", "OFD", "VID", "CrossEntropy", "FitNet", "Head", "build", "kind", "names", "options"]
+__all__ = [
+    "AB",
+    "AT",
+    "CC",
+    "DIST",
+    "DKD",
+    "FSP",
+    "FT",
+    "KD",
+    "KDSVD",
+    "NST",
+    "OFD",
+    "PKT",
+    "RKD",
+    "SP",
+    "VID",
+    "CrossEntropy",
+    "FitNet",
+    "Head",
+    "LogitStandardization",
+    "build",
+    "kind",
+    "names",
+    "options",
+]
 
-_HEADS: dict[str, type[Head]] = {head.name: head for head in (CrossEntropy, KD, FitNet, VID, AB, FT, FSP, OFD)}
+_HEADS: dict[str, type[Head]] = {
+    head.name: head
+    for head in (
+        CrossEntropy,
+        KD,
+        FitNet,
+        VID,
+        AB,
+        FT,
+        FSP,
+        OFD,
+        AT,
+        SP,
+        CC,
+        RKD,
+        PKT,
+        NST,
+        KDSVD,
+        DKD,
+        DIST,
+        LogitStandardization,
+    )
+}
 
 
 _ALIASES = {"od": "ofd"}
