@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["datasets", "methods", "models", "recipes", "table"]
 
@@ -37,10 +41,10 @@ def models() -> list[list[str]]:
 
     rows = [["model", "parameters", "MACs", "paper"]]
     for name in models.names():
-        with torch.device("meta"):  # no memory, nothing is computed
+        with torch.device("meta"):  # no random numbers
             model = models.build(name, num_classes=100)
-            cost = models.macs(model)
-        rows.append([name, f"{models.parameters(model):,}", f"{cost:,}", _paper_of(type(model).__doc__ or "")])
+        cost = f"{_macs(model.to_empty(device='cpu').eval()):,}"
+        rows.append([name, f"{models.parameters(model):,}", cost, _paper_of(type(model).__doc__ or "")])
     return rows
 
 
@@ -87,6 +91,25 @@ def table(rows: Sequence[Sequence[str]], width: int = 120) -> list[str]:
         first, *others = textwrap.wrap(row[-1], width - start) or [""]
         lines += [(begin + first).rstrip(), *(" " * start + other for other in others)]
     return lines
+
+
+def _macs(model: nn.Module) -> int:
+    """What `models.macs` counts, for networks of convolutions and linear layers alone: a tenth of its time."""
+    import torch
+
+    products = []
+
+    def count(layer: nn.Conv2d | nn.Linear, _: object, result: Tensor) -> None:
+        products.append(result.numel() * layer.weight[0].numel())
+
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.zero_()  # what lay in memory may be slow to multiply
+        model(torch.zeros(1, 3, 32, 32))
+    return sum(products)
 
 
 def _value(default: object) -> str:
