@@ -184,10 +184,11 @@ def test_it_is_zero_where_the_teacher_says_the_same(name, networks):
     head = heads.build(name, student=model, teacher=model).double()
     batch = new_batch(4)
     model = copy.deepcopy(model).double()
+    model.fc.weight.data *= 100  # dist adds 1e-8 to products of norms, and a fresh network's classes hardly differ
     student = leaves(model, batch.images.double())
     with torch.no_grad():
         loss = head(student, model.represent(batch.images.double()), batch)
-    assert loss.item() == pytest.approx(0, abs=1e-6 if name in ("dist", "kdsvd") else 1e-12)  # these add 1e-8 to norms
+    assert loss.item() == pytest.approx(0, abs=1e-5 if name == "dist" else 1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in heads.names() if name not in ORDERED])
