@@ -189,7 +189,7 @@ def test_it_is_zero_where_the_teacher_says_the_same(name, networks):
     seen.logits = 3 * torch.randn(4, CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         loss = head(seen, seen, batch)
-    assert loss.item() == pytest.approx(0, abs=1e-5 if name == "dist" else 1e-12)
+    assert loss.item() == pytest.approx(0, abs=1e-4 if name == "dist" else 1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in heads.names() if name not in ORDERED])
