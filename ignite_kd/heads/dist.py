@@ -23,7 +23,8 @@ class DIST(Head):
     with :math:`y = \sigma(z / \tau)`. Huang, You, Wang, Qian, Xu: "Knowledge Distillation from A Stronger Teacher",
     NeurIPS 2022, arXiv:2205.10536. As in the paper; the factor :math:`\tau^2` and the :math:`10^{-8}` are those of
     the released code. It stands beside the cross-entropy with factor 2, with τ = 4 on CIFAR-100 and 1 on ImageNet. In
-    a batch of one image, and between constant probabilities, a correlation counts as 0.
+    a batch of one image, and between constant probabilities, a correlation counts as 0 and has no gradient. Because of
+    the :math:`10^{-8}`, probabilities that hardly vary do not correlate fully even with themselves.
 
     Args:
         beta: the weight of the correlations of each image (inter-class).
@@ -53,6 +54,13 @@ class DIST(Head):
 
 def _correlation(a: Tensor, b: Tensor, dim: int) -> Tensor:
     """Pearson's, along `dim`."""
-    a, b = (x - x.mean(dim, keepdim=True) for x in (a, b))
-    lengths = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
-    return (a * b).sum(dim) / (lengths + 1e-8)
+    (a, length_a, constant_a), (b, length_b, constant_b) = _centred(a, dim), _centred(b, dim)
+    lengths = (length_a * length_b + 1e-8).masked_fill(constant_a | constant_b, torch.inf)  # 0, not a slope of 1e8
+    return (a * b).sum(dim) / lengths
+
+
+def _centred(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Less its mean, the length of that, and whether it is no more than what is rounded of a constant."""
+    centred = x - x.mean(dim, keepdim=True)
+    length = torch.linalg.vector_norm(centred, dim=dim)
+    return centred, length, length <= 4 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(x.detach(), dim=dim)

@@ -61,7 +61,8 @@ class PKT(Head):
 
 
 def _probabilities(x: Tensor) -> Tensor:
-    x = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + _EPSILON)
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    x = x / (length + _EPSILON).masked_fill(length == 0, torch.inf)  # a dead vector: 0, without a gradient of 1e7
     with no_autocast(x):
         cosines = ((x @ x.T + 1) / 2).clamp_min(0)  # rounding may bring a cosine below -1
     return cosines / cosines.sum(1, keepdim=True)
