@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 __all__ = ["datasets", "methods", "models", "recipes", "table"]
 
@@ -20,16 +16,20 @@ _IN_MEMORY = {
 def methods() -> list[list[str]]:
     """Every head; other codes' words for it; its published factor in the benchmark; whether it couples a batch."""
     from ignite_kd import heads
+    from ignite_kd.bench import measured_costs
     from ignite_kd.recipes import crd
 
-    rows = [["method", "also", "factor", "couples", "paper", "options"]]
+    rows = [["method", "also", "factor", "cost", "couples", "paper; options"]]
+    costs = measured_costs()
     for name in heads.names():
         head, factor = heads.kind(name), crd.factor_of(name)
-        also = [word for word, method in crd._ALIASES.items() if method == name]
+        also = [word for word, method in crd.ALIASES.items() if method == name]
         options = ", ".join(f"{option}={_value(default)}" for option, default in heads.options(name).items())
         couples = "batch" if head.couples_batch else ""
         shown = "" if factor is None else f"{factor:g}"
-        rows.append([name, ", ".join(also), shown, couples, _short(head.paper), options])
+        cost = f"{costs[name]:.0%}" if name in costs else ""
+        told = "; ".join(words for words in (_short(head.paper), options) if words)
+        rows.append([name, ", ".join(also), shown, cost, couples, told])
     return rows
 
 
@@ -43,7 +43,7 @@ def models() -> list[list[str]]:
     for name in models.names():
         with torch.device("meta"):  # no random numbers
             model = models.build(name, num_classes=100)
-        cost = f"{_macs(model.to_empty(device='cpu').eval()):,}"
+        cost = f"{models.macs(model):,}"
         rows.append([name, f"{models.parameters(model):,}", cost, _paper_of(type(model).__doc__ or "")])
     return rows
 
@@ -82,34 +82,15 @@ def table(rows: Sequence[Sequence[str]], width: int = 120) -> list[str]:
 
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns[:-1]]
-    right = [all(re.match(r"[\d.,]*$", cell) for cell in column[1:]) for column in columns[:-1]]
+    right = [all(re.match(r"[\d.,%]*$", cell) for cell in column[1:]) for column in columns[:-1]]
     start = sum(size + 2 for size in widths)
     lines = []
     for row in rows:
         cells = zip(row[:-1], widths, right, strict=True)
         begin = "".join((cell.rjust(size) if to_right else cell.ljust(size)) + "  " for cell, size, to_right in cells)
-        first, *others = textwrap.wrap(row[-1], width - start) or [""]
+        first, *others = textwrap.wrap(row[-1], width - start, break_long_words=False) or [""]
         lines += [(begin + first).rstrip(), *(" " * start + other for other in others)]
     return lines
-
-
-def _macs(model: nn.Module) -> int:
-    """What `models.macs` counts, for networks of convolutions and linear layers alone: a tenth of its time."""
-    import torch
-
-    products = []
-
-    def count(layer: nn.Conv2d | nn.Linear, _: object, result: Tensor) -> None:
-        products.append(result.numel() * layer.weight[0].numel())
-
-    for module in model.modules():
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        for tensor in model.state_dict().values():
-            tensor.zero_()  # what lay in memory may be slow to multiply
-        model(torch.zeros(1, 3, 32, 32))
-    return sum(products)
 
 
 def _value(default: object) -> str:

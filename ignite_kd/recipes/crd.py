@@ -8,7 +8,7 @@ from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes.base import Recipe
 from ignite_kd.terms import Term
 
-__all__ = ["CRD", "PAIRS", "factor_of", "method_of", "methods", "terms"]
+__all__ = ["ALIASES", "CRD", "PAIRS", "factor_of", "method_of", "methods", "terms"]
 
 CRD = Recipe(
     name="crd",
@@ -103,7 +103,7 @@ _DKD_BETA = {
 }
 
 # RepDistiller's words for --distill, and seed 002's for --distype
-_ALIASES = {
+ALIASES = {
     "hint": "fitnet", "attention": "at", "similarity": "sp", "correlation": "cc", "abound": "ab", "factor": "ft",
     "fn": "fitnet", "od": "ofd",
 }  # fmt: skip
@@ -116,9 +116,9 @@ def methods() -> list[str]:
 
 def method_of(word: str) -> str:
     """A method by its name here, or by RepDistiller's (`hint`, `attention`, …)."""
-    name = _ALIASES.get(word.lower(), word.lower())
+    name = ALIASES.get(word.lower(), word.lower())
     if name not in _METHODS:
-        raise unknown("method", word, [*_METHODS, *_ALIASES])
+        raise unknown("method", word, [*_METHODS, *ALIASES])
     return name
 
 
