@@ -23,8 +23,8 @@ class DIST(Head):
     with :math:`y = \sigma(z / \tau)`. Huang, You, Wang, Qian, Xu: "Knowledge Distillation from A Stronger Teacher",
     NeurIPS 2022, arXiv:2205.10536. As in the paper; the factor :math:`\tau^2` and the :math:`10^{-8}` are those of
     the released code. It stands beside the cross-entropy with factor 2, with τ = 4 on CIFAR-100 and 1 on ImageNet. In
-    a batch of one image, and between constant probabilities, a correlation counts as 0 and has no gradient. Because of
-    the :math:`10^{-8}`, probabilities that hardly vary do not correlate fully even with themselves.
+    a batch of one image, and between constant probabilities, a correlation counts as 0, and the lengths in it as 1.
+    Because of the :math:`10^{-8}`, probabilities that hardly vary do not correlate fully even with themselves.
 
     Args:
         beta: the weight of the correlations of each image (inter-class).
@@ -55,7 +55,7 @@ class DIST(Head):
 def _correlation(a: Tensor, b: Tensor, dim: int) -> Tensor:
     """Pearson's, along `dim`."""
     (a, length_a, constant_a), (b, length_b, constant_b) = _centred(a, dim), _centred(b, dim)
-    lengths = (length_a * length_b + 1e-8).masked_fill(constant_a | constant_b, torch.inf)  # 0, not a slope of 1e8
+    lengths = (length_a * length_b + 1e-8).masked_fill(constant_a | constant_b, 1)  # no slope of 1e8
     return (a * b).sum(dim) / lengths
 
 

@@ -23,8 +23,8 @@ class LogitStandardization(Head):
     Sun, Ren, Li, Wang, Cao: "Logit Standardization in Knowledge Distillation", CVPR 2024, arXiv:2403.01427. Mean and
     deviation go over the classes of one image. The paper divides by the deviation of the population, K in the
     denominator; here, as in the released code (sunshangquan/logit-standardization-KD, mdistiller/distillers/KD.py),
-    it is that of a sample, K − 1, with :math:`10^{-7}` added. Constant logits get no gradient. That code has base
-    temperature 2 and factor 9, times :math:`\tau^2`, beside 0.1 for the cross-entropy, on CIFAR-100 and on ImageNet
+    it is that of a sample, K − 1, with :math:`10^{-7}` added. Constant logits count as of deviation 1. That code has
+    base temperature 2 and factor 9, times :math:`\tau^2`, beside 0.1 for the cross-entropy, on CIFAR-100 and ImageNet
     (its configurations, and its read-me's `--base-temp 2 --kd-weight 9`).
 
     Args:
@@ -52,5 +52,5 @@ class LogitStandardization(Head):
 def _standardised(logits: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     deviation, mean = torch.std_mean(logits, dim=1, keepdim=True)
-    # constant logits: 0, without a gradient of 1e7
-    return (logits - mean) / (deviation + 1e-7).masked_fill(deviation == 0, torch.inf)
+    # constant logits: 0, with a slope of 1, not 1e7
+    return (logits - mean) / (deviation + 1e-7).masked_fill(deviation == 0, 1)

@@ -62,7 +62,7 @@ class PKT(Head):
 
 def _probabilities(x: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    x = x / (length + _EPSILON).masked_fill(length == 0, torch.inf)  # a dead vector: 0, without a gradient of 1e7
+    x = x / (length + _EPSILON).masked_fill(length == 0, 1)  # a dead vector: 0, with a slope of 1, not 1e7
     with no_autocast(x):
         cosines = ((x @ x.T + 1) / 2).clamp_min(0)  # rounding may bring a cosine below -1
     return cosines / cosines.sum(1, keepdim=True)

@@ -66,18 +66,20 @@ def test_the_correlations_of_one_image_over_images_are_zero(tau):
     assert not z.grad.any()
 
 
-def test_constant_probabilities_do_not_correlate_and_have_no_gradient():
+def test_constant_probabilities_do_not_correlate_and_are_pulled_moderately_to_the_teachers():
     z = torch.zeros(4, 5, requires_grad=True)
-    loss = DIST()(Representation(z), Representation(h((4, 5), 9).float()), None)
+    teacher = h((4, 5), 9).float()
+    loss = DIST(temperature=1.0)(Representation(z), Representation(teacher), None)
     loss.backward()
-    assert loss.item() == 32
-    assert not z.grad.any()
+    assert loss.item() == 2
+    assert 0 < z.grad.norm() < 1
+    assert ((teacher.softmax(1) - 0.2) * z.grad).sum() < 0
 
 
-def test_equal_images_do_not_pull_where_the_teacher_tells_them_apart():
+def test_equal_images_are_pulled_moderately_where_the_teacher_tells_them_apart():
     z = h((1, 10), 71).float().expand(7, 10).clone().requires_grad_()
     DIST(0, 1)(Representation(z), Representation(3 * h((7, 10), 905).float()), None).backward()
-    assert not z.grad.any()  # of rounded differences: 1e4 and more
+    assert 0 < z.grad.norm() < 1  # of rounded differences: 1e4 and more
 
 
 def test_it_is_finite_at_huge_bfloat16_logits():
