@@ -18,12 +18,14 @@ from ignite_kd.heads.dkd import DKD
 from ignite_kd.heads.fitnet import FitNet
 from ignite_kd.heads.fsp import FSP
 from ignite_kd.heads.ft import FT
+from ignite_kd.heads.itrd import ITRD
 from ignite_kd.heads.kd import KD
 from ignite_kd.heads.kdsvd import KDSVD
 from ignite_kd.heads.logit_standardization import LogitStandardization
 from ignite_kd.heads.nst import NST
 from ignite_kd.heads.ofd import OFD
 from ignite_kd.heads.pkt import PKT
+from ignite_kd.heads.reviewkd import ReviewKD
 from ignite_kd.heads.rkd import RKD
 from ignite_kd.heads.sp import SP
 from ignite_kd.heads.vid import VID
@@ -36,6 +38,7 @@ __all__ = [
     "DKD",
     "FSP",
     "FT",
+    "ITRD",
     "KD",
     "KDSVD",
     "NST",
@@ -48,6 +51,7 @@ __all__ = [
     "FitNet",
     "Head",
     "LogitStandardization",
+    "ReviewKD",
     "build",
     "kind",
     "names",
@@ -72,6 +76,8 @@ _HEADS: dict[str, type[Head]] = {
         PKT,
         NST,
         KDSVD,
+        ReviewKD,
+        ITRD,
         DKD,
         DIST,
         LogitStandardization,

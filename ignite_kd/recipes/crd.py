@@ -88,7 +88,7 @@ _METHODS = {
         warm_up=20,
     ),
     "dist": _Published(2, options={"temperature": 4.0}),
-    "logit-standardization": _Published(1, 0.1),
+    "logit-standardization": _Published(9, 0.1),
 }
 
 # DKD's β (mdistiller's configurations); where a pair is not named: 8 across architectures, 6 within

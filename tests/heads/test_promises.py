@@ -123,7 +123,8 @@ def finite(loss, student):
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_the_loss_is_a_finite_scalar_with_a_gradient_for_the_student_at_any_batch_size(name, size, networks):
     student, teacher, batch = inputs(name, networks, size)
-    assert finite(new_head(name, networks)(student, teacher, batch), student)
+    moved = finite(new_head(name, networks)(student, teacher, batch), student)
+    assert moved or (name, size) == ("rkd", 2)  # two images have one distance, which is the mean
 
 
 @every_head
@@ -135,7 +136,7 @@ def test_a_batch_of_one_is_finite_though_relations_of_images_have_nothing_to_say
 @every_head
 def test_the_gradient_is_that_of_finite_differences(name, networks):
     pair = [copy.deepcopy(network).double() for network in networks_for(name, networks)]
-    batch = new_batch(2)
+    batch = new_batch(3)
     student, teacher = leaves(pair[0], batch.images.double()), pair[1].represent(batch.images.double())
     head = new_head(name, networks).double()
     value(head, (student, teacher, batch)).backward()

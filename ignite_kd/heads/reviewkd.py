@@ -1,0 +1,121 @@
+"""Knowledge review: every stage of the teacher is learned from all deeper stages of the student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ignite_kd.errors import UserError
+from ignite_kd.heads.base import Head, at_least_float32
+from ignite_kd.heads.regressor import BatchNorm, as_map
+from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.representation import Batch, Representation
+
+__all__ = ["ReviewKD"]
+
+
+class ReviewKD(Head):
+    r"""Fuse the student's stages from deep to shallow by attention, and match what comes out with the teacher's.
+
+    .. math:: \mathcal{L} = \sum_j \mathrm{HCL}\big(\mathrm{conv}_{3 \times 3}(r_j), t_j\big), \qquad
+        r_j = a_j \circ \mathrm{conv}_{1 \times 1}(s_j) + b_j \circ r_{j-1}
+
+    .. math:: \mathrm{HCL}(o, t) = \frac{\mathrm{mse}(o, t) + \sum_{l \in \{4, 2, 1\}} w_l \,
+        \mathrm{mse}(\mathrm{pool}_l\, o, \mathrm{pool}_l\, t)}{1 + \sum_l w_l}, \qquad
+        w = \tfrac12, \tfrac14, \tfrac18
+
+    The maps :math:`a_j, b_j` come from a convolution over both; only pools smaller than the map are taken, and the
+    weights go to them in turn. The deepest "stage" is the pooled vector. Chen, Liu, Zhao, Jia: "Distilling Knowledge
+    via Knowledge Review", CVPR 2021, arXiv:2104.09044. As in the released code the student's stages are taken after
+    their rectification, the teacher's before it (or as they are, where they have no such place). Its factors differ
+    by pair, 0.6 to 8 beside the cross-entropy, and grow over the first 20 epochs: recipe `crd`, handler `WarmUp`.
+
+    Args:
+        student_channels: the student's `channels`.
+        teacher_channels: the teacher's `channels`.
+        stages: pairs of stages from shallow to deep, without `pooled`, which always comes along; by default all
+            between stem and pooling, the deepest with the deepest.
+        max_width: of the fused maps; the width of the student's pooled vector where that is less.
+    """
+
+    name = "reviewkd"
+    paper = "Chen, Liu, Zhao, Jia, 2021, arXiv:2104.09044"
+    couples_batch = True  # by the batch norms of the fusion
+
+    def __init__(
+        self,
+        student_channels: Mapping[str, int],
+        teacher_channels: Mapping[str, int],
+        stages: Stages = None,
+        max_width: int = 512,
+    ) -> None:
+        super().__init__()
+        if max_width < 1:
+            raise UserError(f"max_width of reviewkd should be 1 or more, but {max_width} was given (usual: 512).")
+        if stages is None:
+            own, shown = (
+                [stage for stage in channels if stage not in ("stem", "pooled")]
+                for channels in (student_channels, teacher_channels)
+            )
+            pairs = list(zip(reversed(own), reversed(shown), strict=False))
+        else:
+            pairs = pair_stages(student_channels, teacher_channels, stages)[::-1]
+        self.pairs = pair_stages(student_channels, teacher_channels, "pooled") + pairs  # from deep to shallow
+        width = min(max_width, student_channels["pooled"])
+        self.fusions = nn.ModuleList(
+            _Fusion(student_channels[own], width, teacher_channels[shown], attentive=level > 0)
+            for level, (own, shown) in enumerate(self.pairs)
+        )
+
+    @classmethod
+    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> ReviewKD:
+        return cls(channels_of(student), channels_of(teacher), **options)
+
+    def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
+        terms, deeper = [], None
+        for (own, shown), fusion in zip(self.pairs, self.fusions, strict=True):
+            target = as_map(teacher.before(shown) if shown in teacher.before_relu else teacher.stage(shown)).detach()
+            found, deeper = fusion(as_map(student.stage(own)), deeper, target.shape[2:])
+            terms.append(hierarchical_loss(at_least_float32(found), at_least_float32(target)))
+        return torch.stack(terms).sum()
+
+
+class _Fusion(nn.Module):
+    """The attention based fusion of a stage with what has come from deeper ones; entries in the released order."""
+
+    def __init__(self, inputs: int, width: int, outputs: int, attentive: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), BatchNorm(width))
+        self.conv2 = nn.Sequential(nn.Conv2d(width, outputs, 3, padding=1, bias=False), BatchNorm(outputs))
+        self.attention = nn.Conv2d(2 * width, 2, 1) if attentive else None
+        for conv in (self.conv1[0], self.conv2[0]):
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+
+    def forward(self, maps: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
+        """(what the teacher's map is matched with, what the next shallower stage gets), both of the teacher's size."""
+        fused = self.conv1(maps)
+        if deeper is not None and self.attention is not None:
+            deeper = _resized(deeper, fused.shape[2:])
+            weights = self.attention(torch.cat([fused, deeper], 1)).sigmoid()
+            fused = fused * weights[:, :1] + deeper * weights[:, 1:]
+        fused = _resized(fused, size)
+        return self.conv2(fused), fused
+
+
+def _resized(maps: Tensor, size: torch.Size) -> Tensor:
+    return maps if maps.shape[2:] == size else F.interpolate(maps, tuple(size), mode="nearest")
+
+
+def hierarchical_loss(found: Tensor, target: Tensor) -> Tensor:
+    """HCL: the mean squared error of two maps, and of what is left of them at 4 × 4, 2 × 2 and one pixel."""
+    loss, total, weight = F.mse_loss(found, target), 1.0, 0.5
+    for size in (4, 2, 1):
+        if size < found.shape[2]:
+            pooled = (F.adaptive_avg_pool2d(maps, size) for maps in (found, target))
+            loss = loss + weight * F.mse_loss(*pooled)
+            total, weight = total + weight, weight / 2
+    return loss / total
