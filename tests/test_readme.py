@@ -1,5 +1,6 @@
 """What the read-me says is run: its Python, its flags, its ledger, its command for the tests."""
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ from ignite_kd import StudentEngine, TeacherEngine, heads, models
 from ignite_kd.cli.train_with_transfer import command as with_transfer
 from ignite_kd.cli.train_without_transfer import command as without_transfer
 from ignite_kd.heads import KD, VID, CrossEntropy
-from ignite_kd.recipes import QUIRKS
+from ignite_kd.recipes import QUIRKS, crd
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -99,6 +100,24 @@ def test_the_flags_of_its_commands_exist():
         " ".join(re.findall(r"`([^`]*)`", cell))) if word.startswith("--")}  # fmt: skip
     assert mentioned
     assert mentioned <= known
+
+
+def test_the_flags_of_the_other_systems_commands_exist():
+    text = TEXT.replace("\\\n", " ")
+    commands = re.findall(r"^ignite-kd ([a-z-]+) (.*)$", text, re.MULTILINE)
+    assert {name for name, _ in commands} == {"train-teacher", "train-student", "train", "distill", "evaluate"}
+    for name, words in commands:
+        command = importlib.import_module(f"ignite_kd.cli.{name.replace('-', '_')}").command
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)(--?[A-Za-z][\w-]*)", words)) <= known, name
+
+
+def test_its_table_of_methods_has_every_method_with_the_benchmarks_factor():
+    rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", TEXT, re.MULTILINE)
+    told = {name: factor for name, _, factor, cost in rows if cost.endswith("%")}
+    assert list(told) == [name for name in heads.names() if name != "ce"]
+    for name, factor in told.items():
+        assert float(factor.split()[0].replace("\N{THIN SPACE}", "")) == crd.factor_of(name), name
 
 
 def test_the_ledger_has_every_quirk_with_both_values():

@@ -12,6 +12,7 @@ from ignite_kd.heads.ab import AB
 from ignite_kd.heads.at import AT
 from ignite_kd.heads.base import Head
 from ignite_kd.heads.cc import CC
+from ignite_kd.heads.crd import CRD
 from ignite_kd.heads.cross_entropy import CrossEntropy
 from ignite_kd.heads.dist import DIST
 from ignite_kd.heads.dkd import DKD
@@ -29,11 +30,13 @@ from ignite_kd.heads.reviewkd import ReviewKD
 from ignite_kd.heads.rkd import RKD
 from ignite_kd.heads.sp import SP
 from ignite_kd.heads.vid import VID
+from ignite_kd.heads.wcord import WCoRD
 
 __all__ = [
     "AB",
     "AT",
     "CC",
+    "CRD",
     "DIST",
     "DKD",
     "FSP",
@@ -52,6 +55,7 @@ __all__ = [
     "Head",
     "LogitStandardization",
     "ReviewKD",
+    "WCoRD",
     "build",
     "kind",
     "names",
@@ -76,6 +80,8 @@ _HEADS: dict[str, type[Head]] = {
         PKT,
         NST,
         KDSVD,
+        CRD,
+        WCoRD,
         ReviewKD,
         ITRD,
         DKD,
@@ -83,8 +89,6 @@ _HEADS: dict[str, type[Head]] = {
         LogitStandardization,
     )
 }
-
-
 _ALIASES = {"od": "ofd"}
 
 

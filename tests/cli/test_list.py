@@ -35,7 +35,9 @@ def test_everything_that_is_there_is_named_within_120_columns(kind):
 def test_a_method_has_its_other_names_published_factor_paper_and_options():
     _, found = rows("methods")
     assert re.fullmatch(r"kd 0.9 \d+% Hinton et al., 2015, arXiv:1503.02531; temperature=4.0", found["kd"])
-    assert re.match(r"fitnet hint, fn 100 \d+% batch Romero et al., 2015, arXiv:1412.6550; stages=auto", found["fitnet"])
+    assert re.match(
+        r"fitnet hint, fn 100 \d+% batch Romero et al., 2015, arXiv:1412.6550; stages=auto", found["fitnet"]
+    )
     assert found["ce"] == "ce"
 
 
