@@ -8,8 +8,8 @@ __all__ = ["command"]
 
 _NOTES = {
     "methods": "factor: of the method in the benchmark (recipe crd), beside cross-entropy; cost: its forward and"
-    " backward beside the student's own step (`ignite-kd bench heads`, two CPU cores); couples batch: the loss of a batch is not"
-    " the mean of its images'.",
+    " backward beside the student's own step (`ignite-kd bench heads`, two CPU cores); couples batch: the loss of a"
+    " batch is not the mean of its images'.",
     "models": "At 32×32 and 100 classes. Beside these: every wrn_<depth>_<width>, resnet<depth>, … that its scheme has"
     " room for, and torchvision:NAME.",
     "datasets": "",

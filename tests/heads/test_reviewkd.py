@@ -6,7 +6,7 @@ from stage_sets import norm
 
 from ignite_kd import heads, models
 from ignite_kd.errors import UserError
-from ignite_kd.heads.reviewkd import ReviewKD, hierarchical_loss
+from ignite_kd.heads.reviewkd import ReviewKD, _resized, hierarchical_loss
 from ignite_kd.representation import Features, Representation
 
 WIDTHS = {"S": (32, 4011), "B": (40, 4207), "T": (64, 4503), "D": (64, 4011)}
@@ -70,6 +70,12 @@ def test_only_pools_smaller_than_the_map_count_and_the_weights_go_to_them_in_tur
     own, shown = torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 1.0], [1.0, -1.0]]]])
     mse, pooled_mse = 1.0, 0.5**2  # the mean of the map is a half
     assert hierarchical_loss(own, shown).item() == pytest.approx((mse + pooled_mse / 2) / 1.5)
+
+
+@pytest.mark.parametrize("size", [(6, 10), (3, 5), (9, 10), (7, 5), (2, 12), (4, 4)])
+def test_maps_are_resized_to_the_nearest_pixel(size):
+    maps = torch.randn(2, 3, 3, 5)
+    assert torch.equal(_resized(maps, torch.Size(size)), torch.nn.functional.interpolate(maps, size, mode="nearest"))
 
 
 @pytest.mark.parametrize(
