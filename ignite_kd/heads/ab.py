@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
 from ignite_kd.heads.before import before_rectification
 from ignite_kd.heads.feature_modules import FeatureModules
 from ignite_kd.heads.regressor import Regressor, map_size
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages, strides_of
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 if TYPE_CHECKING:
@@ -76,10 +76,6 @@ class AB(Head):
             sizes = map_size(student_strides, own, image_size), map_size(teacher_strides, shown, image_size)
             same = widths[0] == widths[1] and sizes[0] == sizes[1]
             self.connectors.append(nn.Identity() if same else Regressor(*widths, *sizes, rectified=False))
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> AB:
-        return cls(channels_of(student), channels_of(teacher), strides_of(student), strides_of(teacher), **options)
 
     def first_stage(self, student: nn.Module) -> FirstStage:
         from ignite_kd.first_stage import FirstStage  # which knows heads

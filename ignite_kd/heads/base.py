@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ignite_kd.engines import Attachment, StudentEngine
 from ignite_kd.events import DistillationEvents
+from ignite_kd.heads.stages import channels_of, strides_of
 from ignite_kd.representation import Batch, Representation
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ class Head(nn.Module):
 
     @classmethod
     def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> Head:
-        """This head for two models; heads with projectors read the models' `channels` here."""
+        """This head for two models: what its constructor asks of them by name is read from what they declare."""
+        asked = inspect.signature(cls).parameters
+        for who, model in (("student", student), ("teacher", teacher)):
+            for what, declared in (("channels", channels_of), ("strides", strides_of)):
+                if f"{who}_{what}" in asked:
+                    options[f"{who}_{what}"] = declared(model)
         return cls(**options)
 
     def first_stage(self, student: nn.Module) -> FirstStage | None:

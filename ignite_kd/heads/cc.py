@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, no_autocast
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.heads.vectors import as_vectors, unit
 from ignite_kd.representation import Batch, Representation
 
@@ -75,10 +74,6 @@ class CC(Head):
         if consecutive_rows:
             widths = student_channels[self.own], teacher_channels[self.shown]
             self.embeddings = nn.ModuleList(nn.Linear(width, dimension) for width in widths)
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> CC:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         feature, target = as_vectors(student.stage(self.own)), as_vectors(teacher.stage(self.shown)).detach()

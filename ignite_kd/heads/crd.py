@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, no_autocast
 from ignite_kd.heads.memory import Draw, MemoryBank
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.heads.vectors import as_vectors, unit
 from ignite_kd.representation import Batch, Representation
 
@@ -89,10 +88,6 @@ class CRD(Head):
         self.student_bank = MemoryBank(self.samples, feature_dim, momentum)
         self.teacher_bank = MemoryBank(self.samples, feature_dim, momentum)
         self.register_buffer("normalisers", torch.full((2,), -1.0))  # below 0: not set yet
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> CRD:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         own, shown = self.embed(student, teacher)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
 from ignite_kd.heads.regressor import Regressor, map_size
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages, strides_of
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["FitNet"]
@@ -62,10 +61,6 @@ class FitNet(Head):
             )
             for own, shown in self.pairs
         )
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> FitNet:
-        return cls(channels_of(student), channels_of(teacher), strides_of(student), strides_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, no_autocast, pool_to_smaller
 from ignite_kd.heads.feature_modules import FeatureModules
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 if TYPE_CHECKING:
@@ -70,10 +70,6 @@ class FSP(Head):
                     f"fsp needs equal widths, but the student's '{own}' has {student_channels[own]} channels and the "
                     f"teacher's '{shown}' {teacher_channels[shown]}; take networks of one width, or other stages."
                 )
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> FSP:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def first_stage(self, student: nn.Module) -> FirstStage:
         from ignite_kd.first_stage import FirstStage  # which knows heads

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, no_autocast
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.heads.vectors import as_vectors, unit
 from ignite_kd.representation import Batch, Representation
 
@@ -69,10 +68,6 @@ class ITRD(Head):
             raise UserError(f"itrd compares one stage, but {len(pairs)} were given; choose one of them.")
         self.own, self.shown = pairs[0]
         self.embed = nn.Linear(student_channels[self.own], teacher_channels[self.shown])
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> ITRD:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         vector, target = as_vectors(student.stage(self.own)), as_vectors(teacher.stage(self.shown)).detach()

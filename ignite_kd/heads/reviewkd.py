@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32
 from ignite_kd.heads.regressor import BatchNorm, as_map
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["ReviewKD"]
@@ -70,10 +69,6 @@ class ReviewKD(Head):
             _Fusion(student_channels[own], width, teacher_channels[shown], attentive=level > 0)
             for level, (own, shown) in enumerate(self.pairs)
         )
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> ReviewKD:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms, deeper = [], None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, no_autocast
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.heads.vectors import as_vectors, unit
 from ignite_kd.representation import Batch, Representation
 
@@ -61,10 +60,6 @@ class RKD(Head):
                 raise UserError(f"{option} of rkd should be 0 or more, but {factor} was given.")
         self.distance_factor, self.angle_factor = distance_factor, angle_factor
         self.pairs = pair_stages(student_channels, teacher_channels, "pooled" if stages is None else stages)
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> RKD:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ignite_kd.heads.base import Head, at_least_float32, no_autocast
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.heads.vectors import unit
 from ignite_kd.representation import Batch, Representation
 
@@ -43,10 +42,6 @@ class SP(Head):
     ) -> None:
         super().__init__()
         self.pairs = pair_stages(student_channels, teacher_channels, stages, default="last")
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> SP:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
-from ignite_kd.heads.stages import channels_of, pair_stages
+from ignite_kd.heads.stages import pair_stages
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["VID"]
@@ -67,10 +66,6 @@ class VID(Head):
         channels = [(student_channels[s], teacher_channels[t]) for s, t in self.pairs]
         self.branches = nn.ModuleList(_branch(*c, rectified=variant == "benchmark") for c in channels)
         self.variances = nn.ParameterList(nn.Parameter(torch.full((c, 1, 1), rho)) for _, c in channels)
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> VID:
-        return cls(channels_of(student), channels_of(teacher), **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []
