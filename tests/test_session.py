@@ -5,10 +5,11 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from ignite_kd import recipes
+from ignite_kd import data, models, recipes
 from ignite_kd.errors import RunFailed
-from ignite_kd.plan import Plan, Term
+from ignite_kd.plan import Plan
 from ignite_kd.session import Session
+from ignite_kd.terms import Term
 
 
 @pytest.fixture
@@ -88,3 +89,67 @@ def test_a_terminated_student_is_recorded_as_stopped(plan, tmp_path):
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["status"], record["reason"]) == ("stopped", "a handler")
     assert not (tmp_path / "net.th").exists()
+
+
+def run(plan, **changes):
+    session = Session(dataclasses.replace(plan, **changes))
+    try:
+        assert session.run() == 0
+        return session
+    finally:
+        session.close()
+
+
+def test_a_recipe_may_evaluate_the_test_set_after_every_epoch(plan, tmp_path):
+    quiet = run(plan)
+    told = run(plan, recipe=recipes.get("vid,batch_size=50,validation_images=100,test_every_epoch=true"),
+               output_dir=str(tmp_path / "other"))  # fmt: skip
+    assert all("test/accuracy" not in line for line in quiet.record.read())
+    lines = told.record.read()
+    assert len(lines) == 2 and {"test/accuracy", "test/top5", "test/loss"} <= lines[0].keys()
+    last = json.loads((tmp_path / "other" / "run.json").read_text())["results"]["test"]["last"]
+    assert lines[-1]["test/accuracy"] == last["accuracy"]
+    assert all(
+        torch.equal(t, told.model.state_dict()[name]) for name, t in quiet.model.state_dict().items()
+    )  # evaluating changes nothing
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_the_norms_of_a_wide_residual_student_move_twice_a_step_where_the_recipe_says_so(plan, doubled):
+    recipe = dataclasses.replace(plan.recipe, doubled_norm_updates=doubled, test_at_end=False)
+    model = run(plan, student="wrn_10_1", recipe=recipe, max_epochs=1).model
+    steps = 4
+    moved = {name: int(t) for name, t in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    twice = {"layer2.layer.0.bn1", "layer3.layer.0.bn1", "bn1"}
+    assert moved == {
+        name: steps * (2 if doubled and name.removesuffix(".num_batches_tracked") in twice else 1) for name in moved
+    }
+
+
+def test_the_zoos_constants_normalise_the_images_where_the_recipe_says_so(plan, tmp_path):
+    session, other = (
+        Session(dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, normalisation=which),
+                                    output_dir=str(tmp_path / which)))
+        for which in ("dataset", "zoo")
+    )  # fmt: skip
+    plain, zoo = (next(iter(each.data.test)).images for each in (session, other))
+    shapes = data.load("shapes")
+    mean, std = shapes.mean, shapes.std
+    pixels = plain * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
+    expected = (pixels - torch.tensor([0.4814, 0.4822, 0.4465])[:, None, None]) / torch.tensor(
+        [0.2023, 0.1994, 0.2010]
+    )[:, None, None]
+    assert torch.allclose(zoo, expected, atol=1e-5)
+    session.close()
+    other.close()
+
+
+def test_a_warm_up_reaches_the_loss(plan, tmp_path):
+    torch.save(models.build("mlp_8", 10).state_dict(), tmp_path / "teacher.th")
+    taught = {"teacher": "mlp_8", "teacher_path": str(tmp_path / "teacher.th")}
+    session = Session(dataclasses.replace(plan, terms=(Term("ce"), Term("kd", 2.0, {}, 4)), **taught))
+    seen = []
+    session.student.add_event_handler(Events.EPOCH_COMPLETED, lambda student: seen.append(student.factors["kd"]))
+    session.run()
+    session.close()
+    assert seen == [0.5, 1.0]
