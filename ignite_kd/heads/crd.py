@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
@@ -50,7 +51,7 @@ class CRD(Head):
     name = "crd"
     paper = "Tian, Krishnan, Isola, 2020, arXiv:1910.10699"
     couples_batch = True  # through Z; and the rows that one image moves are another's negatives
-    normalisers: Tensor
+    log_normalisers: Tensor
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class CRD(Head):
         self.teacher_embedding = nn.Linear(teacher_channels[self.shown], feature_dim)
         self.student_bank = MemoryBank(self.samples, feature_dim, momentum)
         self.teacher_bank = MemoryBank(self.samples, feature_dim, momentum)
-        self.register_buffer("normalisers", torch.full((2,), -1.0))  # below 0: not set yet
+        self.register_buffer("log_normalisers", torch.full((2,), math.inf))  # infinite: not set yet
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         own, shown = self.embed(student, teacher)
@@ -112,16 +113,18 @@ class CRD(Head):
 
     def _contrast(self, scores: Tensor, side: int) -> Tensor:
         scores = scores / self.temperature
-        powers = scores.exp()
-        found = (powers.detach().mean() * self.samples).to(self.normalisers)
-        normaliser = torch.where(self.normalisers[side] < 0, found, self.normalisers[side])
+        # all in logarithms: where the temperature is low, the exponentials overflow
+        found = scores.detach().flatten().logsumexp(0) + math.log(self.samples / scores.numel())
+        known = self.log_normalisers[side]
+        normaliser = torch.where(known.isinf(), found.to(known), known)
         if self.training:
             with torch.no_grad():
-                self.normalisers[side] = normaliser
+                self.log_normalisers[side] = normaliser
         noise = self.negatives / self.samples
-        outcomes = torch.log(powers / normaliser + (noise + 1e-7))
-        positive = scores[:, 0] - normaliser.log() - outcomes[:, 0]
-        negative = self.negatives * math.log(noise) - outcomes[:, 1:].sum(1)
+        surplus = scores - normaliser - math.log(noise + 1e-7)  # ln o - ln(K/R + ε)
+        total = F.softplus(surplus, threshold=40)  # ln(o + K/R + ε) - ln(K/R + ε)
+        positive = surplus[:, 0] - total[:, 0]
+        negative = self.negatives * math.log(noise / (noise + 1e-7)) - total[:, 1:].sum(1)
         return -(positive + negative).mean()
 
     def _checked(self, batch: Batch) -> Tensor:

@@ -108,6 +108,10 @@ class WCoRD(CRD):
 
 def _lipschitz(layer: nn.Linear, x: Tensor) -> Tensor:
     """The layer with its matrix divided by the largest singular value: it lengthens no difference."""
+    weight = layer.weight
     with no_autocast(x):
-        norm = torch.linalg.matrix_norm(layer.weight, 2)
-        return F.linear(x, layer.weight / norm.clamp_min(torch.finfo(norm.dtype).tiny), layer.bias)
+        with torch.no_grad():  # the singular vector, out of the smaller Gram matrix: a quarter of the time of an SVD
+            wide = weight.shape[0] < weight.shape[1]
+            vector = torch.linalg.eigh(weight @ weight.T if wide else weight.T @ weight).eigenvectors[:, -1]
+        norm = torch.linalg.vector_norm(vector @ weight if wide else weight @ vector)  # has the gradient of the value
+        return F.linear(x, weight / norm.masked_fill(norm < 1e-12, torch.inf), layer.bias)

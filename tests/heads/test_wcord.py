@@ -1,12 +1,15 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from contrastive_set import INDICES, LOGITS, ROWS, golden_head, norm, pooled
+from oracles import h
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads import WCoRD
-from ignite_kd.representation import Representation
+from ignite_kd.heads.wcord import _lipschitz
+from ignite_kd.representation import Batch, Representation
 
 
 def embedded(head):
@@ -27,7 +30,7 @@ def test_the_global_part_is_the_value_of_methods_7_6():
     assert loss.item() == pytest.approx(16.96654231, rel=1e-9)
     assert student.grad.norm().item() == pytest.approx(2.995550114, rel=1e-9)
     assert aux(head) == pytest.approx(19.85468226, rel=1e-9)
-    assert head.normalisers.tolist() == pytest.approx([23562.10903, 18831.92308], rel=1e-9)
+    assert head.log_normalisers.exp().tolist() == pytest.approx([23562.10903, 18831.92308], rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +73,35 @@ def test_embeddings_before_their_length_lengthen_no_difference():
     assert torch.allclose(own, expected / expected.norm(dim=1, keepdim=True))
 
 
-def test_the_loss_is_the_global_part_and_a_share_of_the_local_one():
-    from ignite_kd.representation import Batch
+@pytest.mark.parametrize("widths", [(32, 64), (5, 3)])  # wider and narrower than the embedding
+def test_the_gradient_flows_through_the_largest_singular_value(widths):
+    head = WCoRD(*({"pooled": width} for width in widths), samples=9, negatives=4, feature_dim=16).double()
+    for layer, width in ((head.student_embedding, widths[0]), (head.teacher_embedding, widths[1])):
+        x = h((6, width), 3)
+        parameters = layer.weight.detach().clone().requires_grad_(), layer.weight.detach().clone().requires_grad_()
+        found = _lipschitz(_linear(parameters[0], layer.bias), x)
+        expected = x @ (parameters[1] / torch.linalg.matrix_norm(parameters[1], 2)).T + layer.bias
+        assert torch.allclose(found, expected, rtol=1e-12)
+        for value in (found, expected):
+            (value * h(value.shape, 5)).sum().backward()
+        assert torch.allclose(parameters[0].grad, parameters[1].grad, rtol=1e-9)
 
+
+def test_a_matrix_of_zeros_gives_no_gradient_that_ends_the_training():
+    head = WCoRD({"pooled": 4}, {"pooled": 4}, samples=9, negatives=4, feature_dim=3)
+    torch.nn.init.zeros_(head.student_embedding.weight)
+    seen = Representation(LOGITS, pooled=torch.randn(2, 4, generator=torch.Generator().manual_seed(0)))
+    loss = head(seen, seen, Batch(LOGITS, LOGITS, torch.arange(2)))
+    loss.backward()
+    assert loss.isfinite()
+    assert head.student_embedding.weight.grad.abs().max() < 1e3
+
+
+def _linear(weight, bias):
+    return SimpleNamespace(weight=weight, bias=bias.detach())
+
+
+def test_the_loss_is_the_global_part_and_a_share_of_the_local_one():
     head = golden_head(WCoRD, local_factor=0.3).eval()
     head.draw.forward = lambda indices: ROWS
     student, teacher = (Representation(LOGITS, pooled=pooled(*of)) for of in ((32, 4011), (64, 4503)))
