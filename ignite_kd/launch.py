@@ -22,6 +22,7 @@ def launch(plan: Plan) -> int:
     if plan.processes == 1 and started_by_torchrun == 1:
         return _train(0, plan)
     logging.disable(logging.INFO)  # ignite's launcher tells how it launches
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # and torch's whom it ends after an error
     backend = "nccl" if torch.cuda.is_available() and plan.device != "cpu" else "gloo"
     if started_by_torchrun > 1:
         with idist.Parallel(backend=backend) as parallel:

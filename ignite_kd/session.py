@@ -210,6 +210,11 @@ class Session:
     def _attach_term(self, student: StudentEngine, term: Term) -> None:
         teacher = None if self.teacher is None else self.teacher.model
         head = build_head(term, self.recipe, self.model, teacher, self.data.train_labels, self.data.image_size)
+        if head.remembers and self.processes > 1:
+            raise UserError(
+                f"{head.name} keeps a memory of all training images, which processes do not share yet; "
+                "use one process, or another method."
+            )
         stage = head.first_stage(self.model) if self.recipe.first_stage_epochs else None
         if stage is not None:
             self.first_stages[head.name] = stage

@@ -31,6 +31,7 @@ class Head(nn.Module):
     paper: ClassVar[str] = ""  # authors, year, arXiv number: what `ignite-kd list methods` says
     needs_teacher: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = False  # the loss of a batch is not the mean of its images' losses
+    remembers: ClassVar[bool] = False  # keeps something of every image that it saw: one process only, so far
 
     @classmethod
     def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> Head:

@@ -50,6 +50,7 @@ class CRD(Head):
 
     name = "crd"
     paper = "Tian, Krishnan, Isola, 2020, arXiv:1910.10699"
+    remembers = True
     couples_batch = True  # through Z; and the rows that one image moves are another's negatives
     log_normalisers: Tensor
 

@@ -1,6 +1,8 @@
 """The commands of RepDistiller's and ITRD's read-me files, on small data."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,11 @@ def test_what_is_wrong_is_said_in_one_line(path_t, words, message):
 def test_a_missing_teacher_is_said_in_one_line():
     done = call(f"train-student --path_t save/nowhere.pth --distill kd -a 1 {SMALL}")
     assert done.status == 2 and "save/nowhere.pth" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_a_memory_that_processes_do_not_share_is_refused_in_one_line(path_t):
+    words = f"train-student --path_t {path_t} --model_s resnet8 --distill crd -b 0.8 --nproc-per-node 2 {SMALL}"
+    command = [sys.executable, "-m", "ignite_kd", *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: crd keeps a memory of all training images") and done.stderr.count("\n") == 1
