@@ -18,12 +18,13 @@ def methods() -> list[list[str]]:
     from ignite_kd import heads
     from ignite_kd.bench import measured_costs
     from ignite_kd.recipes import crd
+    from ignite_kd.terms import ALIASES
 
     rows = [["method", "also", "factor", "cost", "couples", "paper; options"]]
     costs = measured_costs()
     for name in heads.names():
         head, factor = heads.kind(name), crd.factor_of(name)
-        also = [word for word, method in crd.ALIASES.items() if method == name]
+        also = [word for word, method in ALIASES.items() if method == name]
         options = ", ".join(f"{option}={_value(default)}" for option, default in heads.options(name).items())
         couples = "batch" if head.couples_batch else ""
         shown = "" if factor is None else f"{factor:g}"

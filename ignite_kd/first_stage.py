@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from ignite_kd.engines import StudentEngine
 from ignite_kd.handlers import (
@@ -18,31 +16,12 @@ from ignite_kd.handlers import (
     SeedSteps,
     StopOnNonFinite,
 )
-from ignite_kd.heads.base import Head
+from ignite_kd.heads.first_stage import FirstStage
 
 if TYPE_CHECKING:
     from ignite_kd.session import Session
 
-__all__ = ["FirstStage", "train_first_stage"]
-
-
-@dataclass(frozen=True)
-class FirstStage:
-    """A first stage, as a head describes it.
-
-    Args:
-        learner: is trained, under the same teacher, and takes the student's place: `learner.represent(images)` is what
-            `term` sees. The optimizer gets its parameters that ask for a gradient, and those of `term`.
-        term: the only loss, with factor 1.
-        learning_rate: constant; None: what the student starts with.
-        replaces_main: the method's own term does nothing afterwards: the student goes on with the other terms alone,
-            as in the released benchmark.
-    """
-
-    learner: nn.Module
-    term: Head
-    learning_rate: float | None = None
-    replaces_main: bool = False
+__all__ = ["train_first_stage"]
 
 
 def train_first_stage(session: Session, name: str, stage: FirstStage) -> bool:
@@ -53,6 +32,8 @@ def train_first_stage(session: Session, name: str, stage: FirstStage) -> bool:
     """
     plan, recipe, loader = session.plan, session.recipe, session.data.train
     assert session.teacher is not None
+    if stage.frozen_otherwise:
+        stage.learner.requires_grad_(True)
     optimizer = torch.optim.SGD(
         [p for p in stage.learner.parameters() if p.requires_grad],
         lr=stage.learning_rate or recipe.rate_of(plan.student),
@@ -88,6 +69,8 @@ def train_first_stage(session: Session, name: str, stage: FirstStage) -> bool:
             engine.run(loader, max_epochs=recipe.first_stage_epochs)
         finally:
             console.close()
+    if stage.frozen_otherwise:
+        stage.learner.requires_grad_(False)
     attached.remove()
     taught.remove()
     return engine.state.iteration >= total

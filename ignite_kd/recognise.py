@@ -137,11 +137,6 @@ def _guesses(shapes: Shapes) -> Iterator[tuple[str, dict[str, Any]]]:
     if layers and len(layers[0]) == 2:
         width, inputs = layers[0]
         yield f"mlp_{width}", {"hidden": len(layers), "image_size": math.isqrt(inputs // 3)}
-    # families that have no line here: every listed network that begins like this one
-    guessed = {"wrn", "mlp", "resnet", "vgg", "ResNet", "MobileNetV", "ShuffleV"}
-    for name in models.names():
-        if re.match(r"[A-Za-z]+", name)[0] not in guessed:  # type: ignore[index]
-            yield name, {}
 
 
 def _wrn(shapes: Shapes) -> list[str]:

@@ -18,7 +18,7 @@ from ignite_kd.devices import pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import check_writable, digest_of
-from ignite_kd.first_stage import FirstStage, train_first_stage
+from ignite_kd.first_stage import train_first_stage
 from ignite_kd.foreign import refuse_foreign_teacher
 from ignite_kd.handlers import (
     AverageGradients,
@@ -36,6 +36,7 @@ from ignite_kd.handlers import (
     tracker,
     versions,
 )
+from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.losses import build_head
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
@@ -210,11 +211,6 @@ class Session:
     def _attach_term(self, student: StudentEngine, term: Term) -> None:
         teacher = None if self.teacher is None else self.teacher.model
         head = build_head(term, self.recipe, self.model, teacher, self.data.train_labels, self.data.image_size)
-        if head.remembers and self.processes > 1:
-            raise UserError(
-                f"{head.name} keeps a memory of all training images, which processes do not share yet; "
-                "use one process, or another method."
-            )
         stage = head.first_stage(self.model) if self.recipe.first_stage_epochs else None
         if stage is not None:
             self.first_stages[head.name] = stage

@@ -7,7 +7,13 @@ from typing import Any
 
 from ignite_kd.errors import UserError
 
-__all__ = ["Term"]
+__all__ = ["ALIASES", "Term"]
+
+# other codes' words for methods: RepDistiller's of --distill, the zoo's of --distype
+ALIASES = {
+    "hint": "fitnet", "attention": "at", "similarity": "sp", "correlation": "cc", "abound": "ab", "factor": "ft",
+    "fn": "fitnet", "od": "ofd",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Term:
         warm_up = options.pop("warm_up", 0)
         if not isinstance(warm_up, int):
             raise UserError(f"'{warm_up}' in --loss {word} is no number of epochs; write warm_up=20.")
-        return cls(method.strip(), factor, options, warm_up)
+        method = method.strip()
+        return cls(ALIASES.get(method, method), factor, options, warm_up)
 
     def __post_init__(self) -> None:
         if not 0 <= self.factor < float("inf"):

@@ -57,5 +57,5 @@ def measured(head, student, teacher):
     return {
         "loss": loss.item(),
         "grad": [x.grad.norm().item() for x in maps if x.grad is not None],
-        "aux": norm(p.grad for p in head.parameters()),
+        "aux": norm(p.grad for p in head.parameters() if p.requires_grad),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 from torch.optim import SGD
 
 import ignite_kd
@@ -110,6 +111,15 @@ def test_the_flags_of_the_other_systems_commands_exist():
         command = importlib.import_module(f"ignite_kd.cli.{name.replace('-', '_')}").command
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<!\S)(--?[A-Za-z][\w-]*)", words)) <= known, name
+
+
+def test_the_example_reads_the_teacher_that_the_one_before_it_writes(tmp_path, monkeypatch):
+    (example,) = re.findall(r"^ignite-kd train-teacher (.*)\n\n.*--path_t (\S+)", TEXT, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    planned = {}
+    monkeypatch.setattr("ignite_kd.launch.launch", lambda plan: planned.update(vars(plan)) or 0)
+    assert call(f"train-teacher {example[0]}").status == 0
+    assert planned["state_dict_path"] == example[1]
 
 
 def test_its_table_of_methods_has_every_method_with_the_benchmarks_factor():

@@ -50,8 +50,10 @@ def bench_heads(
     batch = Batch(images, labels[indices].to(device), indices.to(device))
     with torch.no_grad():
         taught = represent(shown, images)
+    seen = _leaves(own, images)
 
     def step() -> None:
+        own.zero_grad(set_to_none=True)
         F.cross_entropy(own(images), batch.labels).backward()
 
     works: dict[str, Callable[[], None]] = {student: step}
@@ -63,7 +65,7 @@ def bench_heads(
         except UserError as error:
             refused.append(Cost(name, refused=str(error)))
             continue
-        works[name] = _work(head, _leaves(own, images), taught, batch)
+        works[name] = _work(head, seen, taught, batch)
 
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for round_ in range(rounds + 1):

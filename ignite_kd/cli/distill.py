@@ -39,7 +39,7 @@ def command(
     teacher: str, depth: int, wfactor: int, tn: str, path_t: str | None,
     student: str, sdepth: int, swfactor: int, stn: str, distype: str, shown: str | None, **shared: Any,
 ) -> int:  # fmt: skip
-    """Train a student on labels and on a trained teacher, with the factor of the method's paper."""
+    """Train a student on labels and on a trained teacher, with the factor of the CIFAR-100 benchmark."""
     if shown:
         return shown_result(shown)
     from ignite_kd.cli.training import train

@@ -88,12 +88,15 @@ def command(
 
     if method == "kd" and alpha is None:
         raise UserError("--distill kd needs -a, the weight of KD (the benchmark: -r 0.1 -a 0.9).")
-    if method != "kd" and beta is None:
-        published = f"{crd.factor_of(method):g}"
-        raise UserError(f"--distill {method} needs -b, the weight of its loss (the benchmark: -b {published}).")
     from ignite_kd.recognise import teacher_name  # torch is imported here
 
     teacher = model_t or teacher_name(path_t)
+    if method != "kd" and beta is None:
+        cross_entropy, published_term = crd.terms(method, teacher, model_s)
+        published = f"-b {published_term.factor:g}" + (
+            f" -r {cross_entropy.factor:g}" if cross_entropy.factor != 1 else ""
+        )
+        raise UserError(f"--distill {method} needs -b, the weight of its loss (published: {published}).")
     terms = [Term("ce", gamma)]
     if alpha:
         terms.append(Term("kd", alpha, {"temperature": temperature}))

@@ -12,6 +12,7 @@ from ignite.engine.events import RemovableEventHandle
 from torch import Tensor
 
 from ignite_kd.engines import StudentEngine
+from ignite_kd.errors import UserError
 from ignite_kd.events import DistillationEvents
 
 __all__ = ["AverageGradients"]
@@ -27,6 +28,12 @@ class AverageGradients:
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         """Attach after the heads: theirs are among the tensors that start equal."""
+        for name, head in student.heads.items():
+            if idist.get_world_size() > 1 and getattr(head, "remembers", False):
+                raise UserError(
+                    f"{name} keeps a memory of all training images, which processes do not share yet; "
+                    "use one process, or another method."
+                )
         return [
             student.add_event_handler(Events.STARTED, self._start_equal),
             student.add_event_handler(DistillationEvents.BACKWARD_COMPLETED, self._average),

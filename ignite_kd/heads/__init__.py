@@ -31,6 +31,7 @@ from ignite_kd.heads.rkd import RKD
 from ignite_kd.heads.sp import SP
 from ignite_kd.heads.vid import VID
 from ignite_kd.heads.wcord import WCoRD
+from ignite_kd.terms import ALIASES
 
 __all__ = [
     "AB",
@@ -89,7 +90,6 @@ _HEADS: dict[str, type[Head]] = {
         LogitStandardization,
     )
 }
-_ALIASES = {"od": "ofd"}
 
 
 def names() -> list[str]:
@@ -98,10 +98,10 @@ def names() -> list[str]:
 
 
 def kind(name: str) -> type[Head]:
-    """The class of a method, which says its `paper` and whether it `couples_batch`; `od` is another name of `ofd`."""
-    name = _ALIASES.get(name, name)
+    """The class of a method, which says its `paper` and whether it `couples_batch`."""
+    name = ALIASES.get(name, name)
     if name not in _HEADS:
-        raise unknown("method", name, names())
+        raise unknown("method", name, [*names(), *ALIASES])
     return _HEADS[name]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +12,10 @@ from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
 from ignite_kd.heads.before import before_rectification
 from ignite_kd.heads.feature_modules import FeatureModules
+from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.heads.regressor import Regressor, map_size
 from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
-
-if TYPE_CHECKING:
-    from ignite_kd.first_stage import FirstStage
 
 __all__ = ["AB"]
 
@@ -46,7 +43,8 @@ class AB(Head):
         stages: which stages; all that both have between stem and pooling by default. The last one weighs most.
         margin: how far from zero, on the teacher's side, a neuron should be: :math:`\mu`.
         first_stage_only: the term does nothing after the first stage, as in the benchmark; False: it then also stands
-            beside the other terms, with its factor.
+            beside the other terms, with its factor. The commands see to both; `attach` in a loop of your own adds the
+            term to every step until `remove()`.
         image_size: the height of the images, from which the maps' sizes follow.
     """
 
@@ -78,8 +76,6 @@ class AB(Head):
             self.connectors.append(nn.Identity() if same else Regressor(*widths, *sizes, rectified=False))
 
     def first_stage(self, student: nn.Module) -> FirstStage:
-        from ignite_kd.first_stage import FirstStage  # which knows heads
-
         return FirstStage(FeatureModules(student, self.name), self, replaces_main=self.first_stage_only)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:

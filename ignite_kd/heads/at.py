@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ignite_kd.errors import UserError
-from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
-from ignite_kd.heads.vectors import refuse_vectors, unit
+from ignite_kd.heads.base import Head, pool_to_smaller
+from ignite_kd.heads.stages import Stages, pair_stages, refuse_vectors
+from ignite_kd.heads.vectors import energy
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["AT"]
@@ -38,6 +37,7 @@ class AT(Head):
 
     name = "at"
     paper = "Zagoruyko, Komodakis, 2017, arXiv:1612.03928"
+    needs_maps = True
 
     def __init__(
         self,
@@ -53,24 +53,13 @@ class AT(Head):
         self.pairs = pair_stages(student_channels, teacher_channels, stages)
         refuse_vectors(self.name, self.pairs)
 
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> AT:
-        head = cls(channels_of(student), channels_of(teacher), **options)
-        refuse_vectors(cls.name, head.pairs, student, teacher)
-        return head
-
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []
         for own, shown in self.pairs:
             feature, target = pool_to_smaller(student.stage(own), teacher.stage(shown).detach())
-            difference = _attention(feature) - _attention(target)
+            difference = energy(feature) - energy(target)
             if self.variant == "paper":
                 terms.append(torch.linalg.vector_norm(difference, dim=1).mean() / 2)
             else:
                 terms.append(difference.square().mean())
         return torch.stack(terms).sum()
-
-
-def _attention(maps: Tensor) -> Tensor:
-    """N × positions."""
-    return unit(at_least_float32(maps).square().mean(1).flatten(1))

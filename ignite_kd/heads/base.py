@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from ignite_kd.engines import Attachment, StudentEngine
 from ignite_kd.events import DistillationEvents
-from ignite_kd.heads.stages import channels_of, strides_of
+from ignite_kd.heads.first_stage import FirstStage
+from ignite_kd.heads.stages import channels_of, norms_of, refuse_vectors, strides_of
 from ignite_kd.representation import Batch, Representation
-
-if TYPE_CHECKING:
-    from ignite_kd.first_stage import FirstStage
 
 __all__ = ["Head", "at_least_float32", "no_autocast", "pool_to_smaller"]
 
@@ -30,6 +28,7 @@ class Head(nn.Module):
     name: ClassVar[str]
     paper: ClassVar[str] = ""  # authors, year, arXiv number: what `ignite-kd list methods` says
     needs_teacher: ClassVar[bool] = True
+    needs_maps: ClassVar[bool] = False  # compares positions: its `pairs` must not be vectors
     couples_batch: ClassVar[bool] = False  # the loss of a batch is not the mean of its images' losses
     remembers: ClassVar[bool] = False  # keeps something of every image that it saw: one process only, so far
 
@@ -38,10 +37,13 @@ class Head(nn.Module):
         """This head for two models: what its constructor asks of them by name is read from what they declare."""
         asked = inspect.signature(cls).parameters
         for who, model in (("student", student), ("teacher", teacher)):
-            for what, declared in (("channels", channels_of), ("strides", strides_of)):
+            for what, declared in (("channels", channels_of), ("strides", strides_of), ("norms", norms_of)):
                 if f"{who}_{what}" in asked:
                     options[f"{who}_{what}"] = declared(model)
-        return cls(**options)
+        head = cls(**options)
+        if cls.needs_maps:
+            refuse_vectors(cls.name, cast(Any, head).pairs, student, teacher)
+        return head
 
     def first_stage(self, student: nn.Module) -> FirstStage | None:
         """What some methods train before the student proper learns: see `first_stage.py`."""

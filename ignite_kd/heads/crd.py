@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
-from ignite_kd.heads.base import Head, no_autocast
+from ignite_kd.heads.base import Head, at_least_float32, no_autocast
 from ignite_kd.heads.memory import Draw, MemoryBank
 from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.heads.vectors import as_vectors, unit
@@ -25,13 +25,14 @@ class CRD(Head):
     .. math:: \mathcal{L} = L(v^s, M^t) + L(v^t, M^s), \qquad
         L(v, M) = -\frac{1}{N} \sum_n \Big[ \ln \frac{o_{n0}}{o_{n0} + K/R + \epsilon}
         + \sum_{k=1}^{K} \ln \frac{K/R}{o_{nk} + K/R + \epsilon} \Big], \qquad
-        o_{nk} = \frac{e^{\langle M_{c_{nk}}, v_n \rangle / \tau}}{Z}
+        o_{nk} = \frac{e^{\langle M_{c_{nk}}, v_n \rangle / \tau}}{Z(M)}
 
     with embeddings v of length one by a linear layer on either side, both trained; memory banks M of the R training
-    images' embeddings; a positive :math:`c_{n0}` and K negatives of other classes; and Z, the mean of the exponentials
-    in the very first batch times R, constant from then on. Tian, Krishnan, Isola: "Contrastive Representation
-    Distillation", ICLR 2020, arXiv:1910.10699. The paper draws negatives from all other images or from those of other
-    classes; the benchmark does the latter, with factor 0.8 beside the cross-entropy and, as CRD+KD, KD with factor 1.
+    images' embeddings; a positive :math:`c_{n0}` and K negatives of other classes; and Z, one for each bank: the mean
+    of the exponentials in the very first batch times R, constant from then on. Tian, Krishnan, Isola: "Contrastive
+    Representation Distillation", ICLR 2020, arXiv:1910.10699. The paper draws negatives from all other images or from
+    those of other classes; the benchmark does the latter, with factor 0.8 beside the cross-entropy and, as CRD+KD, KD
+    with factor 1.
     The scores are of the banks as they were before the step, as released; there Z and the banks are not saved.
 
     Args:
@@ -98,9 +99,13 @@ class CRD(Head):
 
     def embed(self, student: Representation, teacher: Representation) -> tuple[Tensor, Tensor]:
         """Vectors of length one."""
-        own = self.student_embedding(as_vectors(student.stage(self.own)))
-        shown = self.teacher_embedding(as_vectors(teacher.stage(self.shown)).detach())
-        return unit(as_vectors(own)), unit(as_vectors(shown))
+        own = self.project(self.student_embedding, as_vectors(student.stage(self.own)))
+        shown = self.project(self.teacher_embedding, as_vectors(teacher.stage(self.shown)).detach())
+        return unit(at_least_float32(own)), unit(at_least_float32(shown))
+
+    def project(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """One side's embedding, before it gets length one."""
+        return layer(x)
 
     def contrast(self, own: Tensor, shown: Tensor, positions: Tensor, indices: Tensor) -> Tensor:
         """The loss at given positions, N × (1 + K), of the banks; in training mode the images' rows then move."""
@@ -123,9 +128,8 @@ class CRD(Head):
                 self.log_normalisers[side] = normaliser
         noise = self.negatives / self.samples
         surplus = scores - normaliser - math.log(noise + 1e-7)  # ln o - ln(K/R + ε)
-        total = F.softplus(surplus, threshold=40)  # ln(o + K/R + ε) - ln(K/R + ε)
-        positive = surplus[:, 0] - total[:, 0]
-        negative = self.negatives * math.log(noise / (noise + 1e-7)) - total[:, 1:].sum(1)
+        positive = F.logsigmoid(surplus[:, 0])  # ln o / (o + K/R + ε)
+        negative = F.logsigmoid(-surplus[:, 1:]).sum(1) + self.negatives * math.log(noise / (noise + 1e-7))
         return -(positive + negative).mean()
 
     def _checked(self, batch: Batch) -> Tensor:

@@ -24,7 +24,7 @@ class DKD(Head):
     "Decoupled Knowledge Distillation", CVPR 2022, arXiv:2203.08679. The released code excludes the true class by
     taking 1000 from its logit and takes the logarithm of 1 − q directly; here it is left out, and logarithms come
     from log-softmax, which is the same number and finite at any logits. It stands beside the cross-entropy with
-    factor 1, which rises from 0 over 20 epochs; its β on the CIFAR-100 benchmark is 2, 6 or 8 by pair of networks.
+    factor 1, reached over 20 epochs; its β on the CIFAR-100 benchmark is 2, 6 or 8 by pair of networks.
 
     Args:
         alpha: the weight of the true class against all others (TCKD).

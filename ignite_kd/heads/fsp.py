@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,9 @@ from torch import Tensor, nn
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, no_autocast, pool_to_smaller
 from ignite_kd.heads.feature_modules import FeatureModules
+from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
-
-if TYPE_CHECKING:
-    from ignite_kd.first_stage import FirstStage
 
 __all__ = ["FSP"]
 
@@ -41,7 +38,8 @@ class FSP(Head):
         teacher_channels: the teacher's `channels`.
         stages: two stages or more, in order; by default the stem and all stages that both have before pooling.
         first_stage_only: the term does nothing after the first stage, as in the benchmark; False: it then also stands
-            beside the other terms, with its factor.
+            beside the other terms, with its factor. The commands see to both; `attach` in a loop of your own adds the
+            term to every step until `remove()`.
     """
 
     name = "fsp"
@@ -72,8 +70,6 @@ class FSP(Head):
                 )
 
     def first_stage(self, student: nn.Module) -> FirstStage:
-        from ignite_kd.first_stage import FirstStage  # which knows heads
-
         return FirstStage(FeatureModules(student, self.name), self, replaces_main=self.first_stage_only)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:

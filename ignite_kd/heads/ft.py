@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
+from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.heads.regressor import BatchNorm
 from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.vectors import energy
 from ignite_kd.representation import Batch, Representation
-
-if TYPE_CHECKING:
-    from ignite_kd.first_stage import FirstStage
 
 __all__ = ["FT"]
 
@@ -74,7 +72,7 @@ class FT(Head):
         if p not in (1, 2):
             raise UserError(f"p of ft should be 1 or 2, but {p} was given.")
         self.p = p
-        self.paraphraser = _Paraphraser(width, factor)
+        self.paraphraser = _Paraphraser(width, factor).requires_grad_(False)  # but in the first stage
         widths = ((inputs, inputs), (inputs, factor), (factor, factor))
         self.translator = nn.Sequential(
             *chain.from_iterable((nn.Conv2d(*w, 3, padding=1), BatchNorm(w[1]), nn.LeakyReLU(0.1)) for w in widths)
@@ -90,23 +88,11 @@ class FT(Head):
         return head
 
     def first_stage(self, student: nn.Module) -> FirstStage:
-        from ignite_kd.first_stage import FirstStage  # which knows heads
-
         # the benchmark asks for the student's family, though nothing of the student learns here
         slow = str(getattr(student, "name", "")).startswith(("resnet", "wrn"))
         learner = _Paraphrasing(self.paraphraser)
-        return FirstStage(learner, _Reconstruction(learner, self.shown), learning_rate=0.01 if slow else None)
-
-    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """Those of the translator: nobody who optimises the head moves the paraphraser."""
-        named = super().named_parameters(*args, **kwargs)
-        return ((name, p) for name, p in named if "paraphraser." not in name)
-
-    def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
-        """Those of the translator, and the paraphraser: what is kept and shared, but not optimised."""
-        named = super().named_parameters(*args, **kwargs)
-        yield from super().named_buffers(*args, **kwargs)
-        yield from ((name, p) for name, p in named if "paraphraser." in name)
+        term = _Reconstruction(learner, self.shown)
+        return FirstStage(learner, term, learning_rate=0.01 if slow else None, frozen_otherwise=True)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         target = teacher.stage(self.shown)
@@ -117,7 +103,7 @@ class FT(Head):
         with torch.no_grad():
             factor = self.paraphraser.encoder(target)
         translated, factor = pool_to_smaller(self.translator(feature), factor)
-        return (_energy(translated) - _energy(factor)).abs().pow(self.p).mean()
+        return (energy(translated) - energy(factor)).abs().pow(self.p).mean()
 
 
 class _Paraphraser(nn.Module):
@@ -165,10 +151,6 @@ class _Reconstruction(Head):
         maps = teacher.stage(self.stage).detach()
         found = self.learner[0].paraphraser(maps)
         return (at_least_float32(found) - at_least_float32(maps)).square().mean()
-
-
-def _energy(maps: Tensor) -> Tensor:
-    return F.normalize(at_least_float32(maps).square().mean(dim=1).flatten(1), dim=1)
 
 
 def _no_map(who: str, stage: str) -> UserError:

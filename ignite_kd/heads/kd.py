@@ -36,5 +36,5 @@ class KD(Head):
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         log_q = F.log_softmax(at_least_float32(student.logits) / self.temperature, dim=1)
-        log_p = F.log_softmax(at_least_float32(teacher.logits) / self.temperature, dim=1)
+        log_p = F.log_softmax(at_least_float32(teacher.logits.detach()) / self.temperature, dim=1)
         return self.temperature**2 * F.kl_div(log_q, log_p, log_target=True, reduction="batchmean")

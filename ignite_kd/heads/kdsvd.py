@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, no_autocast, pool_to_smaller
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
-from ignite_kd.heads.vectors import refuse_vectors, unit
+from ignite_kd.heads.stages import Stages, pair_stages, refuse_vectors
+from ignite_kd.heads.vectors import unit
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["KDSVD"]
@@ -50,6 +49,7 @@ class KDSVD(Head):
 
     name = "kdsvd"
     paper = "Lee, Kim, Song, 2018, arXiv:1807.06819"
+    needs_maps = True
 
     def __init__(
         self,
@@ -75,12 +75,6 @@ class KDSVD(Head):
                     f"kdsvd needs equal widths, but the student's '{own}' has {student_channels[own]} channels and the "
                     f"teacher's '{shown}' {teacher_channels[shown]}; take variant=mdistiller, which compares columns."
                 )
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> KDSVD:
-        head = cls(channels_of(student), channels_of(teacher), **options)
-        refuse_vectors(cls.name, head.pairs, student, teacher)
-        return head
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         vectors = []

@@ -24,7 +24,7 @@ class LogitStandardization(Head):
     deviation go over the classes of one image. The paper divides by the deviation of the population, K in the
     denominator; here, as in the released code (sunshangquan/logit-standardization-KD, mdistiller/distillers/KD.py),
     it is that of a sample, K − 1, with :math:`10^{-7}` added. Constant logits count as of deviation 1. That code has
-    base temperature 2 and factor 9, times :math:`\tau^2`, beside 0.1 for the cross-entropy, on CIFAR-100 and ImageNet
+    base temperature 2 and factor 9, times :math:`\tau^2`, beside 0.1 for the cross-entropy on CIFAR-100, 1 on ImageNet
     (its configurations, and its read-me's `--base-temp 2 --kd-weight 9`).
 
     Args:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ignite_kd.heads.base import Head, at_least_float32, no_autocast, pool_to_smaller
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
-from ignite_kd.heads.vectors import refuse_vectors, unit
+from ignite_kd.heads.stages import Stages, pair_stages, refuse_vectors
+from ignite_kd.heads.vectors import unit
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["NST"]
@@ -38,6 +37,7 @@ class NST(Head):
 
     name = "nst"
     paper = "Huang, Wang, 2017, arXiv:1707.01219"
+    needs_maps = True
 
     def __init__(
         self, student_channels: Mapping[str, int], teacher_channels: Mapping[str, int], stages: Stages = None
@@ -45,12 +45,6 @@ class NST(Head):
         super().__init__()
         self.pairs = pair_stages(student_channels, teacher_channels, stages)
         refuse_vectors(self.name, self.pairs)
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> NST:
-        head = cls(channels_of(student), channels_of(teacher), **options)
-        refuse_vectors(cls.name, head.pairs, student, teacher)
-        return head
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
 from ignite_kd.heads.before import before_rectification
 from ignite_kd.heads.regressor import BatchNorm
-from ignite_kd.heads.stages import Stages, channels_of, pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["OFD"]
@@ -70,16 +69,6 @@ class OFD(Head):
             nn.init.normal_(conv.weight, std=math.sqrt(2 / width))
             self.connectors.append(nn.Sequential(conv, BatchNorm(width)))
             self.register_buffer(f"margin{i}", _margin(*teacher_norms[shown]))
-
-    @classmethod
-    def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> OFD:
-        channels = channels_of(student), channels_of(teacher)
-        norms = {}
-        for stage, place in getattr(teacher, "norms", {}).items():
-            norm: Any = teacher.get_submodule(place) if teacher is not None else None
-            if getattr(norm, "weight", None) is not None:
-                norms[stage] = norm.weight, norm.bias
-        return cls(*channels, norms, **options)
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []

@@ -63,6 +63,8 @@ class ReviewKD(Head):
             pairs = list(zip(reversed(own), reversed(shown), strict=False))
         else:
             pairs = pair_stages(student_channels, teacher_channels, stages)[::-1]
+            if any("pooled" in pair for pair in pairs):
+                raise UserError("stages of reviewkd should not name pooled, which always comes along.")
         self.pairs = pair_stages(student_channels, teacher_channels, "pooled") + pairs  # from deep to shallow
         width = min(max_width, student_channels["pooled"])
         self.fusions = nn.ModuleList(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ignite_kd.errors import UserError, unknown
 
-__all__ = ["Stages", "channels_of", "pair_stages", "strides_of"]
+__all__ = ["Stages", "channels_of", "norms_of", "pair_stages", "refuse_vectors", "strides_of"]
 
 Stages = str | Sequence[str] | Mapping[str, str] | None  # how a user names stages, see `pair_stages`
 
@@ -28,6 +29,16 @@ def strides_of(model: nn.Module | None) -> Mapping[str, int]:
     """Stage → how many times smaller than the image its map is, as the model declares it; vectors have none."""
     found = getattr(model, "strides", None)
     return found if isinstance(found, Mapping) else {}
+
+
+def norms_of(model: nn.Module | None) -> Mapping[str, tuple[Tensor, Tensor]]:
+    """Stage → (scale, shift) of the batch norm before its rectification, for the stages whose model declares one."""
+    found = {}
+    for stage, place in getattr(model, "norms", {}).items():
+        norm: Any = model.get_submodule(place) if model is not None else None
+        if getattr(norm, "weight", None) is not None:
+            found[stage] = norm.weight, norm.bias
+    return found
 
 
 def pair_stages(
@@ -67,3 +78,17 @@ def _default_pairs(student: Mapping[str, int], teacher: Mapping[str, int], defau
     if default not in ("all", "second", "last"):
         raise unknown("default", default, ("all", "second", "last"))
     return [(stage, stage) for stage in common or ["pooled"]]
+
+
+def refuse_vectors(
+    method: str, pairs: Sequence[tuple[str, str]], student: nn.Module | None = None, teacher: nn.Module | None = None
+) -> None:
+    """Ends in a UserError where a stage is known to be a vector: `pooled`, and what has no stride where others have."""
+    for own, shown in pairs:
+        for who, stage, model in (("student", own, student), ("teacher", shown, teacher)):
+            declared = isinstance(getattr(model, "strides", None), Mapping)
+            if stage in ("pooled", "logits") or (declared and stage not in strides_of(model)):
+                raise UserError(
+                    f"{method} compares the positions of maps, but the {who}'s '{stage}' is a vector; "
+                    "name stages that are maps, or take a method that needs none (kd, rkd, sp)."
+                )

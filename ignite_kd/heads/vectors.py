@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ignite_kd.errors import UserError
 from ignite_kd.heads.base import at_least_float32
-from ignite_kd.heads.stages import strides_of
 
-__all__ = ["as_vectors", "refuse_vectors", "unit"]
+__all__ = ["as_vectors", "energy", "unit"]
 
 
 def unit(x: Tensor, dim: int = 1) -> Tensor:
@@ -28,15 +24,6 @@ def as_vectors(x: Tensor) -> Tensor:
     return at_least_float32(x).flatten(2).mean(2) if x.dim() > 2 else at_least_float32(x)
 
 
-def refuse_vectors(
-    method: str, pairs: Sequence[tuple[str, str]], student: nn.Module | None = None, teacher: nn.Module | None = None
-) -> None:
-    """Ends in a UserError where a stage is known to be a vector: `pooled`, and what has no stride where others have."""
-    for own, shown in pairs:
-        for who, stage, model in (("student", own, student), ("teacher", shown, teacher)):
-            declared = isinstance(getattr(model, "strides", None), Mapping)
-            if stage in ("pooled", "logits") or (declared and stage not in strides_of(model)):
-                raise UserError(
-                    f"{method} compares the positions of maps, but the {who}'s '{stage}' is a vector; "
-                    "name stages that are maps, or take a method that needs none (kd, rkd, sp)."
-                )
+def energy(maps: Tensor) -> Tensor:
+    """Where the energy of a map is: its mean square over the channels, as a vector of length one; N × positions."""
+    return unit(at_least_float32(maps).square().mean(1).flatten(1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads.base import Head, at_least_float32, pool_to_smaller
-from ignite_kd.heads.stages import pair_stages
+from ignite_kd.heads.stages import Stages, pair_stages
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["VID"]
@@ -49,7 +49,7 @@ class VID(Head):
         self,
         student_channels: Mapping[str, int],
         teacher_channels: Mapping[str, int],
-        stages: str | Sequence[str] | Mapping[str, str] | None = None,
+        stages: Stages = None,
         variant: str = "paper",
         initial_variance: float = 5.0,
         softplus_twice: bool = False,
@@ -70,7 +70,7 @@ class VID(Head):
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         terms = []
         for (own, shown), branch, rho in zip(self.pairs, self.branches, self.variances, strict=True):
-            feature, target = pool_to_smaller(student.stage(own), teacher.stage(shown))
+            feature, target = pool_to_smaller(student.stage(own), teacher.stage(shown).detach())
             error = at_least_float32(branch(feature)) - at_least_float32(target)
             variance = F.softplus(rho) + self.epsilon
             terms.append((error.square() / variance + variance.log()).mean() / 2)

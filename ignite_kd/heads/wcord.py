@@ -12,25 +12,24 @@ from ignite_kd.errors import UserError
 from ignite_kd.heads.base import no_autocast
 from ignite_kd.heads.crd import CRD
 from ignite_kd.heads.stages import Stages
-from ignite_kd.heads.vectors import as_vectors, unit
 from ignite_kd.representation import Batch, Representation
 
 __all__ = ["WCoRD"]
 
 
 class WCoRD(CRD):
-    r"""CRD with a critic that is 1-Lipschitz, and optimal transport between the batch's students and teachers.
+    r"""CRD with embeddings of spectral norm one, and optimal transport between the batch's students and teachers.
 
     .. math:: \mathcal{L} = \mathrm{GCKT} + \lambda\, \mathrm{LCKT}, \qquad
         \mathrm{LCKT} = \sum_{ij} \Pi_{ij} \big(1 - \langle v^s_i, v^t_j \rangle\big)
 
     Chen, Wang, Gan, Liu, Henao, Carin: "Wasserstein Contrastive Representation Distillation", CVPR 2021,
-    arXiv:2012.08674. No code was released. Known from the paper: the dual form of the Wasserstein distance gives a
-    global contrastive objective over a memory of negatives (GCKT), the primal form a local one within the batch
-    (LCKT), and a spectral norm keeps the critic 1-Lipschitz. Taken here: GCKT is CRD's loss with each embedding's
-    matrix divided by its largest singular value, through which the gradient flows; :math:`\Pi` is the plan of entropic
-    transport with uniform marginals after some Sinkhorn iterations, held constant; the cost is one minus the cosine.
-    The factors are not known: 0.8 as for CRD, and :math:`\lambda` such that LCKT has 0.05 then.
+    arXiv:2012.08674. No code was released. Known from the abstract: the dual form of the Wasserstein distance
+    gives a global contrastive objective (GCKT), the primal form a local one within the batch (LCKT). Taken here: GCKT
+    is CRD's loss over its memory, with each embedding's matrix divided by its largest singular value, through which
+    the gradient flows; :math:`\Pi` is the plan of entropic transport with uniform marginals after some Sinkhorn
+    iterations, held constant; the cost is one minus the cosine. The factors are not known: 0.8 as for CRD, and
+    :math:`\lambda` such that LCKT has 0.05 then.
 
     Args:
         student_channels: the student's `channels`.
@@ -68,8 +67,18 @@ class WCoRD(CRD):
         epsilon: float = 0.1,
         iterations: int = 20,
     ) -> None:
-        memory = (labels, samples, stages, feature_dim, negatives, temperature, momentum, mode)
-        super().__init__(student_channels, teacher_channels, *memory)
+        super().__init__(
+            student_channels,
+            teacher_channels,
+            labels=labels,
+            samples=samples,
+            stages=stages,
+            feature_dim=feature_dim,
+            negatives=negatives,
+            temperature=temperature,
+            momentum=momentum,
+            mode=mode,
+        )
         if not local_factor >= 0:
             raise UserError(f"local_factor of wcord should be 0 or more, but {local_factor} was given.")
         if not epsilon > 0:
@@ -84,10 +93,11 @@ class WCoRD(CRD):
         loss = self.contrast(own, shown, self.draw(indices), indices)
         return loss + self.local_factor * self.transport(own, shown)
 
-    def embed(self, student: Representation, teacher: Representation) -> tuple[Tensor, Tensor]:
-        own = _lipschitz(self.student_embedding, as_vectors(student.stage(self.own)))
-        shown = _lipschitz(self.teacher_embedding, as_vectors(teacher.stage(self.shown)).detach())
-        return unit(own), unit(shown)
+    def project(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """With the matrix divided by its largest singular value: differences are not lengthened."""
+        with no_autocast(x):
+            norm = _largest_singular_value(layer.weight)
+            return F.linear(x, layer.weight / norm.masked_fill(norm < 1e-12, torch.inf), layer.bias)
 
     def transport(self, own: Tensor, shown: Tensor) -> Tensor:
         """LCKT: what it costs to carry the students' vectors to the teachers'."""
@@ -106,12 +116,10 @@ class WCoRD(CRD):
         return rows[:, None] * kernel * columns
 
 
-def _lipschitz(layer: nn.Linear, x: Tensor) -> Tensor:
-    """The layer with its matrix divided by the largest singular value: it lengthens no difference."""
-    weight = layer.weight
-    with no_autocast(x):
-        with torch.no_grad():  # the singular vector, out of the smaller Gram matrix: a quarter of the time of an SVD
-            wide = weight.shape[0] < weight.shape[1]
-            vector = torch.linalg.eigh(weight @ weight.T if wide else weight.T @ weight).eigenvectors[:, -1]
-        norm = torch.linalg.vector_norm(vector @ weight if wide else weight @ vector)  # has the gradient of the value
-        return F.linear(x, weight / norm.masked_fill(norm < 1e-12, torch.inf), layer.bias)
+def _largest_singular_value(weight: Tensor) -> Tensor:
+    with torch.no_grad():  # its vector, out of the smaller Gram matrix: a quarter of the time of an SVD
+        wide = weight.shape[0] < weight.shape[1]
+        gram = weight @ weight.T if wide else weight.T @ weight
+        # weights that are no numbers any more make a loss that is none, which is said by name
+        vector = torch.linalg.eigh(gram.nan_to_num()).eigenvectors[:, -1]
+    return torch.linalg.vector_norm(vector @ weight if wide else weight @ vector)  # has the gradient of the value

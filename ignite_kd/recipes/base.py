@@ -52,7 +52,7 @@ QUIRKS = {
         False,
         True,
         "AB and FSP: `-b` is asked for, but multiplies a constant 0; the term acts in the first stage alone, unscaled,"
-        " and labels alone teach afterwards",
+        " and labels alone teach afterwards (the papers, too, have two stages)",
         code="crd",
     ),
     "consecutive_rows": Quirk(
@@ -127,7 +127,7 @@ class Recipe:
     test_at_end: bool = True
     student_file: str = "plain"
     first_stage_only: bool = True
-    consecutive_rows: bool = True
+    consecutive_rows: bool = False
     doubled_norm_updates: bool = False
     test_every_epoch: bool = False
     warm_up_from: int = 1
@@ -152,12 +152,13 @@ class Recipe:
                 raise unknown(f"{field} of a recipe", getattr(self, field), possible)
 
     def quirks(self) -> dict[str, Any]:
-        """The quirks that are on, of the released code whose recipe this is."""
+        """The quirks of a released code that are on: those of the recipe's own, and of others what was switched."""
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
         code = self.name.partition("-")[0]
         return {
-            field: quirk.released
-            for field, quirk in QUIRKS.items()
-            if getattr(self, field) == quirk.released and quirk.code == code
+            name: quirk.released
+            for name, quirk in QUIRKS.items()
+            if getattr(self, name) == quirk.released and (quirk.code == code or quirk.released != usual[name])
         }
 
     def rate_of(self, student: str) -> float:

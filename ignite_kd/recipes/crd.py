@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
-from ignite_kd.errors import UserError, unknown
+from ignite_kd.errors import unknown
 from ignite_kd.recipes.base import Recipe
-from ignite_kd.terms import Term
+from ignite_kd.terms import ALIASES, Term
 
-__all__ = ["ALIASES", "CRD", "PAIRS", "factor_of", "method_of", "methods", "terms"]
+__all__ = ["CRD", "PAIRS", "factor_of", "method_of", "methods", "terms"]
 
 CRD = Recipe(
     name="crd",
@@ -23,6 +24,7 @@ CRD = Recipe(
     decay=0.1,
     padding="zeros",  # black, before normalisation
     validation_images=0,
+    consecutive_rows=True,
 )
 
 # The 13 (teacher, student) columns of the two tables: same architecture, then different ones.
@@ -43,18 +45,24 @@ PAIRS = (
 )
 
 
-class _Published(NamedTuple):
+@dataclass(frozen=True)
+class _Published:
     """How a method was published on this benchmark: γ · CE + factor · method."""
 
     factor: float
     cross_entropy: float = 1.0
-    options: dict[str, Any] = {}  # noqa: RUF012 (never changed)
     warm_up: int = 0
-    by_pair: dict[tuple[str, str], float] = {}  # noqa: RUF012
+    factors: dict[tuple[str, str], float] = field(default_factory=dict)  # of pairs with one of their own
+    options: dict[str, Any] = field(default_factory=dict)  # that differ from the head's defaults
+    pair_options: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+
+def _betas(beta: float, *pairs: tuple[str, str]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {pair: {"beta": beta} for pair in pairs}
 
 
 _METHODS = {
-    "kd": _Published(0.9, 0.1, {"temperature": 4.0}),
+    "kd": _Published(0.9, cross_entropy=0.1),
     "fitnet": _Published(100),
     "at": _Published(1000),
     "sp": _Published(3000),
@@ -69,44 +77,34 @@ _METHODS = {
     "crd": _Published(0.8),
     "wcord": _Published(0.8),  # no code was released; CRD's
     "reviewkd": _Published(
-        # of the released scripts; vgg and MobileNetV2 have none there, and get what most pairs have
+        # of the released scripts; pairs that they lack get what most pairs have
         5,
         warm_up=20,
-        by_pair={
+        factors={
             ("resnet56", "resnet20"): 0.6,
-            ("resnet110", "resnet20"): 0.6,
+            ("resnet110", "resnet20"): 0.6,  # not published: as for resnet56
             ("resnet110", "resnet32"): 1.0,
             ("resnet32x4", "ShuffleV2"): 8.0,
         },
     ),
-    "itrd": _Published(1),  # λ 2 and 0.05 or 1 are inside; see `terms`
+    "itrd": _Published(
+        1,
+        # of the read-me's command for this pair, beside the script's defaults (the head's) for the others; which of
+        # the two a pair of the tables had is not published
+        pair_options={("wrn_40_2", "wrn_16_2"): {"lambda_mutual": 1.0, "alpha_it": 1.01}},
+    ),
     "ofd": _Published(1),  # 1e-3 is inside
     "kdsvd": _Published(1),  # mdistiller's; RepDistiller publishes none
     "dkd": _Published(
         1,
-        options={"alpha": 1.0, "beta": 8.0, "temperature": 4.0},
         warm_up=20,
+        # of mdistiller's configurations and read-me, whose default is 8; resnet110 → resnet20 is not published
+        pair_options=_betas(2.0, ("resnet56", "resnet20"), ("resnet110", "resnet20"), ("resnet110", "resnet32"))
+        | _betas(6.0, ("wrn_40_2", "wrn_16_2"), ("wrn_40_2", "wrn_40_1"), ("vgg13", "vgg8"), ("vgg13", "MobileNetV2")),
     ),
-    "dist": _Published(2, options={"temperature": 4.0}),
-    "logit-standardization": _Published(9, 0.1),
+    "dist": _Published(2),
+    "logit-standardization": _Published(9, cross_entropy=0.1),
 }
-
-# DKD's β (mdistiller's configurations); where a pair is not named: 8 across architectures, 6 within
-_DKD_BETA = {
-    ("resnet56", "resnet20"): 2.0,
-    ("resnet110", "resnet20"): 2.0,
-    ("resnet110", "resnet32"): 2.0,
-    ("wrn_40_2", "wrn_16_2"): 6.0,
-    ("wrn_40_2", "wrn_40_1"): 6.0,
-    ("vgg13", "vgg8"): 6.0,
-    ("vgg13", "MobileNetV2"): 6.0,
-}
-
-# RepDistiller's words for --distill, and seed 002's for --distype
-ALIASES = {
-    "hint": "fitnet", "attention": "at", "similarity": "sp", "correlation": "cc", "abound": "ab", "factor": "ft",
-    "fn": "fitnet", "od": "ofd",
-}  # fmt: skip
 
 
 def methods() -> list[str]:
@@ -125,21 +123,12 @@ def method_of(word: str) -> str:
 def factor_of(method: str, teacher: str = "", student: str = "") -> float | None:
     """The published factor of a method; None for one that the benchmark does not have."""
     found = _METHODS.get(method)
-    return None if found is None else found.by_pair.get((teacher, student), found.factor)
+    return None if found is None else found.factors.get((teacher, student), found.factor)
 
 
-def terms(method: str, teacher: str, student: str, **options: Any) -> tuple[Term, ...]:
+def terms(method: str, teacher: str, student: str) -> tuple[Term, Term]:
     """The loss of a cell of the table: cross-entropy and the method, with published factors and options."""
-    name = method_of(method)
+    name, pair = method_of(method), (teacher, student)
     found = _METHODS[name]
-    published = dict(found.options)
-    if name == "dkd":
-        published["beta"] = _DKD_BETA.get((teacher, student), 8.0)
-    if name == "itrd" and (teacher, student) == ("wrn_40_2", "wrn_16_2"):
-        # the read-me's command for this pair; which of the two settings the other pairs had is not published
-        published |= {"lambda_mutual": 1.0, "alpha_it": 1.01}
-    if unexpected := options.keys() & {"factor"}:
-        raise UserError(f"{', '.join(unexpected)} is no option of {name}.")
-    factor = factor_of(name, teacher, student)
-    assert factor is not None
-    return Term("ce", found.cross_entropy), Term(name, factor, published | options, found.warm_up)
+    options = found.options | found.pair_options.get(pair, {})
+    return Term("ce", found.cross_entropy), Term(name, found.factors.get(pair, found.factor), options, found.warm_up)

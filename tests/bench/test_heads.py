@@ -1,8 +1,12 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from commands import call
 
+from ignite_kd import heads
+from ignite_kd.bench import measured_costs
 from ignite_kd.bench.heads import bench_heads
 
 
@@ -24,6 +28,18 @@ def test_the_command_prints_a_table_or_json():
     assert [line.split()[0] for line in done.out.splitlines()[2:]] == ["resnet8", "kd"]
     found = json.loads(call(f"{arguments} --json").out)
     assert found["heads"][0]["name"] == "kd" and found["step"]["share"] == 1.0
+
+
+def test_the_costs_that_are_shown_are_of_all_heads_and_those_above_the_promise_are_explained():
+    costs, text = measured_costs(), (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    assert costs.keys() == set(heads.names()) - {"ce"}
+    (explained,) = re.findall(r"cost more than a third, because(.*?)\n\n", text, re.DOTALL)
+    assert {name for name, share in costs.items() if share > 0.35} == set(
+        re.findall(r"`(\w+)` (?:adds|needs)", explained)
+    )
+    for name, share in costs.items():
+        (shown,) = re.findall(rf"^\| `{name}` \|.*\| (.*) \|$", text, re.MULTILINE)
+        assert shown == ("below 1%" if share < 0.01 else f"{share:.0%}")
 
 
 @pytest.mark.parametrize(

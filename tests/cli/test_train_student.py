@@ -10,7 +10,9 @@ import torch
 from commands import call
 
 from ignite_kd import models
+from ignite_kd.recipes import crd
 
+TINY = "--dataset shapes --samples-per-class 2 --device cpu --epochs 1 --batch_size 10 --recipe crd,test_at_end=false"
 SMALL = "--dataset shapes --samples-per-class 20 --device cpu --epochs 1 --batch_size 50"
 
 
@@ -74,6 +76,26 @@ def test_the_commands_of_repdistillers_script_make_its_losses(path_t, words, ter
     assert line["train/loss"] == pytest.approx(sum(line[f"train/loss.{name}"] for name in terms), rel=1e-5)
 
 
+@pytest.mark.parametrize("method", [name for name in crd.methods() if name not in ("kd", "fsp", "kdsvd")])
+def test_every_method_of_the_benchmark_trains_a_cell(path_t, method):
+    words = f"--distill {method} -b {crd.factor_of(method)} --init_epochs 1 --nce_k 16 --output-dir out"
+    done = call(f"train-student --path_t {path_t} --model_s MobileNetV2 {words} {TINY}")
+    assert done.status == 0, done.err
+    plan = json.loads(Path("out/run.json").read_text())["plan"]
+    term = plan["terms"][1]
+    assert (term["method"], term["factor"]) == (method, crd.factor_of(method))
+    assert term["warm_up"] == (20 if method in ("reviewkd", "dkd") else 0)
+
+
+def test_published_options_of_a_pair_reach_the_plan(path_t):
+    pair = f"--path_t {path_t} --model_t resnet56 --model_s resnet20"
+    assert "looks like resnet14" in call(f"train-student {pair} --distill dkd -b 1 {TINY}").err  # the file is believed
+    torch.save({"model": models.build("resnet56", 10).state_dict()}, path_t)
+    done = call(f"train-student {pair} --distill dkd -b 1 --output-dir out {TINY}")
+    assert done.status == 0, done.err
+    assert json.loads(Path("out/run.json").read_text())["plan"]["terms"][1]["options"] == {"beta": 2.0}
+
+
 def test_flags_reach_the_recipe_and_the_head(path_t):
     done = call(
         f"train-student --path_t {path_t} --model_s resnet8 --distill hint -b 1 --hint_layer 3 --learning_rate 0.02 "
@@ -99,7 +121,7 @@ def test_a_student_starts_from_given_weights(path_t):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--distill crd", "--distill crd needs -b, the weight of its loss (the benchmark: -b 0.8)"),
+        ("--distill crd", "--distill crd needs -b, the weight of its loss (published: -b 0.8)"),
         ("", "--distill itrd needs -b"),
         ("--distill kd -b 1", "--distill kd needs -a"),
         ("--distill atention -b 1", "did you mean 'attention'"),

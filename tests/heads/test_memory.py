@@ -2,6 +2,7 @@ import pytest
 import torch
 from scipy import stats
 
+from ignite_kd.bench.memory import PeakMemory
 from ignite_kd.errors import UserError
 from ignite_kd.heads.memory import Draw, MemoryBank
 
@@ -101,6 +102,16 @@ def test_the_backward_pass_sees_the_rows_as_they_were_scored():
     bank.write(torch.tensor([0, 4]), vectors)
     scores.sum().backward()
     assert torch.allclose(vectors.grad, old[positions].sum(1))
+
+
+def test_a_step_makes_no_copy_of_the_bank():
+    bank = MemoryBank(20_000, 32, 0.5)  # 2.4 MiB
+    vectors, positions = torch.randn(2, 32, requires_grad=True), torch.randint(20_000, (2, 100))
+    with PeakMemory() as memory:
+        for _ in range(3):
+            bank.scores(vectors, positions).sum().backward()
+            bank.write(torch.tensor([3, 5]), vectors)
+    assert memory.peak < bank.rows.nbytes / 2
 
 
 def test_rows_start_at_length_one_on_average():

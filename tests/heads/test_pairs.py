@@ -17,8 +17,8 @@ OTHER_WIDTHS = sorted(set(crd.PAIRS) - FSP_FITS)
 
 def attach(name, student, teacher):
     options = {"labels": torch.arange(200) % 100, "negatives": 16} if name in ("crd", "wcord") else {}
-    if name == "kdsvd":
-        options = {"variant": "mdistiller"}  # whose channels may differ
+    if name == "kdsvd" and (teacher.model.name, student.model.name) not in FSP_FITS:
+        options = {"variant": "mdistiller"}  # which does not compare channel by channel
     head = heads.build(name, student=student.model, teacher=teacher.model, **options)
     head.attach(student, factor=0.01)
 

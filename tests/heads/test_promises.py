@@ -127,6 +127,14 @@ def test_the_loss_is_a_finite_scalar_with_a_gradient_for_the_student_at_any_batc
     assert moved or (name, size) == ("rkd", 2)  # two images have one distance, which is the mean
 
 
+@every_head_with_a_teacher
+def test_no_gradient_reaches_a_teacher_whoever_runs_it(name, networks):
+    student, _, batch = inputs(name, networks)
+    teacher = leaves(networks_for(name, networks)[1], batch.images)
+    new_head(name, networks)(student, teacher, batch).backward()
+    assert all(t.grad is None for t in tensors_of(teacher).values())
+
+
 @every_head
 def test_a_batch_of_one_is_finite_though_relations_of_images_have_nothing_to_say(name, networks):
     student, teacher, batch = inputs(name, networks, 1)

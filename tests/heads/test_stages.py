@@ -1,9 +1,11 @@
 import pytest
+import torch
 from torch import nn
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads import build
-from ignite_kd.heads.stages import pair_stages
+from ignite_kd.heads.stages import pair_stages, refuse_vectors
+from ignite_kd.models import MLP, WideResNet
 
 WRN = {"stem": 16, "layer1": 16, "layer2": 32, "layer3": 64, "pooled": 64}
 DEEP = {"stem": 64, "layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512, "pooled": 512}
@@ -66,3 +68,22 @@ def test_networks_that_share_no_stage_and_pool_nothing_are_refused():
 def test_a_model_that_declares_no_channels_is_told_how():
     with pytest.raises(UserError, match=r"Linear does not declare the channels .* models\.tap"):
         build("vid", student=nn.Linear(2, 2), teacher=nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "pair", "who"),
+    [
+        (None, None, ("pooled", "layer1"), "student's 'pooled'"),
+        (None, None, ("layer1", "logits"), "teacher's 'logits'"),
+        (MLP(8, 1), WideResNet(10, 1), ("hidden1", "layer1"), "student's 'hidden1'"),
+        (WideResNet(10, 1), MLP(8, 1), ("layer1", "hidden1"), "teacher's 'hidden1'"),
+    ],
+)
+def test_stages_known_to_be_vectors_are_refused(student, teacher, pair, who):
+    with pytest.raises(UserError, match=f"^at compares the positions of maps, but the {who} is a vector; name"):
+        refuse_vectors("at", [pair], student, teacher)
+
+
+def test_stages_of_networks_without_strides_pass():
+    refuse_vectors("at", [("a", "b")], torch.nn.Linear(2, 2), None)
+    refuse_vectors("at", [("layer1", "stem")], WideResNet(10, 1), WideResNet(10, 1))

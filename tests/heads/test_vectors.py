@@ -1,9 +1,7 @@
 import pytest
 import torch
 
-from ignite_kd.errors import UserError
-from ignite_kd.heads.vectors import as_vectors, refuse_vectors, unit
-from ignite_kd.models import MLP, WideResNet
+from ignite_kd.heads.vectors import as_vectors, energy, unit
 
 
 def test_unit_vectors_have_length_one_and_the_direction_they_had():
@@ -32,20 +30,9 @@ def test_maps_become_their_means_and_half_precision_float32():
     assert as_vectors(vectors) is vectors
 
 
-@pytest.mark.parametrize(
-    ("student", "teacher", "pair", "who"),
-    [
-        (None, None, ("pooled", "layer1"), "student's 'pooled'"),
-        (None, None, ("layer1", "logits"), "teacher's 'logits'"),
-        (MLP(8, 1), WideResNet(10, 1), ("hidden1", "layer1"), "student's 'hidden1'"),
-        (WideResNet(10, 1), MLP(8, 1), ("layer1", "hidden1"), "teacher's 'hidden1'"),
-    ],
-)
-def test_stages_known_to_be_vectors_are_refused(student, teacher, pair, who):
-    with pytest.raises(UserError, match=f"^at compares the positions of maps, but the {who} is a vector; name"):
-        refuse_vectors("at", [pair], student, teacher)
-
-
-def test_stages_of_networks_without_strides_pass():
-    refuse_vectors("at", [("a", "b")], torch.nn.Linear(2, 2), None)
-    refuse_vectors("at", [("layer1", "stem")], WideResNet(10, 1), WideResNet(10, 1))
+def test_the_energy_of_a_map_is_where_its_squares_are():
+    maps = torch.tensor([[[[3.0, 0.0]], [[1.0, 2.0]]]])  # squares over the channels: 10 and 4
+    assert energy(maps).tolist() == [pytest.approx([10 / 116**0.5, 4 / 116**0.5])]
+    faint = torch.full((1, 1, 2, 2), 1e-8, requires_grad=True)
+    energy(faint).sum().backward()
+    assert not faint.grad.any()

@@ -8,7 +8,6 @@ from oracles import h
 
 from ignite_kd.errors import UserError
 from ignite_kd.heads import WCoRD
-from ignite_kd.heads.wcord import _lipschitz
 from ignite_kd.representation import Batch, Representation
 
 
@@ -79,7 +78,7 @@ def test_the_gradient_flows_through_the_largest_singular_value(widths):
     for layer, width in ((head.student_embedding, widths[0]), (head.teacher_embedding, widths[1])):
         x = h((6, width), 3)
         parameters = layer.weight.detach().clone().requires_grad_(), layer.weight.detach().clone().requires_grad_()
-        found = _lipschitz(_linear(parameters[0], layer.bias), x)
+        found = golden_head(WCoRD).project(_linear(parameters[0], layer.bias), x)
         expected = x @ (parameters[1] / torch.linalg.matrix_norm(parameters[1], 2)).T + layer.bias
         assert torch.allclose(found, expected, rtol=1e-12)
         for value in (found, expected):
@@ -121,3 +120,10 @@ def test_the_loss_is_the_global_part_and_a_share_of_the_local_one():
 def test_what_makes_no_sense_is_refused_in_one_line(options, message):
     with pytest.raises(UserError, match=message):
         WCoRD({"pooled": 4}, {"pooled": 4}, samples=9, **options)
+
+
+def test_weights_that_are_no_numbers_make_a_loss_that_is_none():
+    head = WCoRD({"pooled": 4}, {"pooled": 4}, samples=9, negatives=4, feature_dim=3)
+    torch.nn.init.constant_(head.student_embedding.weight, math.nan)
+    seen = Representation(LOGITS, pooled=torch.ones(2, 4))
+    assert head(seen, seen, Batch(LOGITS, LOGITS, torch.arange(2))).isnan()

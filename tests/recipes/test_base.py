@@ -27,6 +27,13 @@ def test_each_quirk_can_be_switched_on_alone_from_the_command_line(field):
     assert recipe.quirks() == {field: released}
 
 
+@pytest.mark.parametrize("name", ["vid", "crd", "zoo"])
+@pytest.mark.parametrize("field", [field for field in QUIRKS if field != "first_stage_only"])  # everybody's default
+def test_a_quirk_of_another_code_is_told_too_where_it_was_switched_on(field, name):
+    assert get(f"{name},{field}={QUIRKS[field].released}").quirks()[field] == QUIRKS[field].released
+    assert field not in get(f"{name},{field}={QUIRKS[field].paper}").quirks()
+
+
 def test_fields_of_every_kind_can_be_changed():
     recipe = get("vid,batch_size=64, learning_rate=0.05,milestones=3+5,nesterov=yes,padding=zeros")
     assert (recipe.batch_size, recipe.learning_rate, recipe.milestones) == (64, 0.05, (3, 5))

@@ -69,7 +69,7 @@ def test_reviewkd_has_a_factor_for_each_pair_and_warms_up_over_twenty_epochs(tea
 )  # fmt: skip
 def test_dkd_has_a_beta_for_each_pair(teacher, student, beta):
     _, term = crd.terms("dkd", teacher, student)
-    assert (term.factor, term.options["beta"], term.options["temperature"], term.warm_up) == (1, beta, 4, 20)
+    assert (term.factor, ({"beta": 8.0} | term.options)["beta"], term.warm_up) == (1, beta, 20)  # 8: the head's default
 
 
 def test_itrd_has_the_settings_of_its_read_me_where_the_read_me_has_them():

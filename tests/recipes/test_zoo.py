@@ -26,7 +26,7 @@ def test_the_rate_falls_when_the_released_formula_says_so(epochs):
     [("KD", 0.1, "kd", 0.9), ("FN", 1, "fitnet", 100), ("NST", 1, "nst", 50), ("AT", 1, "at", 1000),
      ("RKD", 1, "rkd", 1), ("SP", 1, "sp", 3000), ("OD", 1, "ofd", 1)],
 )  # fmt: skip
-def test_the_factors_are_fixed_to_those_of_the_original_papers(word, ce, method, factor):
+def test_the_factors_are_fixed_to_those_of_its_code(word, ce, method, factor):
     first, term = zoo.terms(word)
     assert (first, term.method, term.factor) == (Term("ce", ce), method, factor)
 
