@@ -31,6 +31,8 @@ def conclude(session: Session) -> str:
         results["best_epoch"] = session.best.epoch
     test = session.data.test if session.recipe.test_at_end else None
     if test is not None:
+        _save(session, results)  # a test that is cut short costs no weights
+        session.say("testing  the last epoch" + (" and the best one" if session.best is not None else ""))
         results["test"] = {"last": evaluate(session.model, test, session.device, session.precision)}
         best = _best_network(session)
         if best is not None:
@@ -39,16 +41,23 @@ def conclude(session: Session) -> str:
     if session.rank > 0:
         return summary
     if plan.state_dict_path:
-        state = {name: tensor.cpu() for name, tensor in session.model.state_dict().items()}
-        vid = next((head for head in student.heads.values() if isinstance(head, VID)), None)
-        if session.recipe.student_file == "released" and vid is not None:
-            state = {name: tensor.cpu() for name, tensor in vid.released_layout(state).items()}
-        save_weights(plan.state_dict_path, state, _card(session, results))
+        _save(session, results)
         summary += f"\nweights  {plan.state_dict_path}"
     if plots.available():
         plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
     record.update(status="finished", results=results, summary=summary, epochs=plan.max_epochs)
     return summary
+
+
+def _save(session: Session, results: dict[str, Any]) -> None:
+    path = session.plan.state_dict_path
+    if session.rank > 0 or path is None:
+        return
+    state = {name: tensor.cpu() for name, tensor in session.model.state_dict().items()}
+    vid = next((head for head in session.student.heads.values() if isinstance(head, VID)), None)
+    if session.recipe.student_file == "released" and vid is not None:
+        state = {name: tensor.cpu() for name, tensor in vid.released_layout(state).items()}
+    save_weights(path, state, _card(session, results))
 
 
 def _best_network(session: Session) -> nn.Module | None:

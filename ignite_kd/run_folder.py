@@ -11,7 +11,7 @@ from typing import IO, Any
 from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan
 
-__all__ = ["choose", "fresh", "lock", "refuse_changes"]
+__all__ = ["choose", "fresh", "leave", "lock", "refuse_changes"]
 
 
 def choose(plan: Plan) -> tuple[Path, bool]:
@@ -51,14 +51,21 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
         before = dict(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
-    changed = [
-        f"{name} was {before.get(name)!r} and is {identity.get(name)!r}"
-        for name in sorted({*before, *identity})
-        if before.get(name) != identity.get(name)
-    ]
+    changed = _differences(before, identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
     return record
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+    found = []
+    for name in sorted({*before, *now}):
+        one, other = before.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differences(one, other, f"{name}.")
+        elif one != other:
+            found.append(f"{within}{name} was {one!r} and is {other!r}")
+    return found
 
 
 def lock(folder: Path) -> IO[str]:
@@ -74,6 +81,15 @@ def lock(folder: Path) -> IO[str]:
                 f"another process is training in {folder}; wait for it or choose another --output-dir."
             ) from None
     return handle
+
+
+def leave(folder: Path, handle: IO[str]) -> None:
+    """Let others into the folder; one in which nothing came about goes away again."""
+    handle.close()
+    if [path.name for path in folder.iterdir()] == [".lock"]:
+        with contextlib.suppress(OSError):
+            (folder / ".lock").unlink()
+            folder.rmdir()
 
 
 def _make(folder: Path) -> None:

@@ -63,8 +63,17 @@ class Session:
                 )
         started_from = {"teacher_sha256": plan.teacher_path, "student_sha256": plan.student_path}
         self.identity = plan.identity() | {key: path and digest_of(path) for key, path in started_from.items()}
+        self._check_names()
         self.before = self._enter_folder()
+        try:
+            self._prepare()
+        except BaseException:
+            if self.rank == 0:
+                run_folder.leave(self.folder, self._lock)
+            raise
 
+    def _prepare(self) -> None:
+        plan = self.plan
         split_seed = self.before.get("data", {}).get("split", {}).get("seed")
         self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
         self.teacher = self._build_teacher() if plan.teacher else None
@@ -76,6 +85,20 @@ class Session:
         self._attach_handlers()
         if self.before:
             self._resume()
+
+    def _check_names(self) -> None:
+        """What needs no data is refused before any is read, or downloaded."""
+        for term in self.plan.terms:
+            heads.kind(term.method)
+        with torch.device("meta"):
+            for name in (self.plan.student, self.plan.teacher):
+                try:
+                    if name is not None:
+                        self.build_model(name, 10, self.plan.image_size or 32)
+                except UserError:
+                    raise
+                except Exception:  # some networks of torchvision cannot be built without numbers
+                    continue
 
     def run(self) -> int:
         """Train to the end or to a stop; returns the exit status."""
@@ -144,11 +167,11 @@ class Session:
             self._lock = run_folder.lock(self.folder)
         return before
 
-    def build_model(self, name: str) -> nn.Module:
+    def build_model(self, name: str, classes: int | None = None, image_size: int | None = None) -> nn.Module:
         """A fresh network of that name for this data."""
         of_one_size = name.startswith(("mlp", "torchvision:vit", "torchvision:maxvit"))
-        size = {"image_size": self.data.image_size} if of_one_size else {}
-        return models.build(name, num_classes=len(self.data.classes), **size)
+        size = {"image_size": image_size or self.data.image_size} if of_one_size else {}
+        return models.build(name, num_classes=classes or len(self.data.classes), **size)
 
     def _build_teacher(self) -> TeacherEngine:
         name, path = str(self.plan.teacher), str(self.plan.teacher_path)

@@ -91,7 +91,7 @@ def data_options(dataset: str = "cifar10", *names: str) -> Decorator:
         option("--num-workers", group=group, type=click.IntRange(0), default=4, is_flag=False, flag_value=4,
                help="Processes that read images; only 'folder' reads any, other data stays in memory."),
         option("--samples-per-class", group=group, type=click.IntRange(1), metavar="M",
-               help="Learn from M images a class: the paper's 5000, 1000, 500, 100."),
+               help="Learn from M images a class, as in small-data tables."),
         option("--image-size", group=group, type=click.IntRange(8), help="Edge of 'folder's images.  [default: 32]"),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ __all__ = ["command"]
 @option(
     "--distill",
     group="Loss",
-    default="itrd",
     metavar="METHOD",
-    help="Any of `ignite-kd list methods`; RepDistiller's words too (hint, attention, similarity, …).",
+    help="Any of `ignite-kd list methods`; RepDistiller's words too (hint, attention, similarity, …)."
+    "  [default: itrd, unless there is a --loss]",
 )
 @option("-r", "--gamma", group="Loss", default=1.0, help="Weight of the cross-entropy.")
 @option("-a", "--alpha", group="Loss", type=float, help="Weight of KD; needed by kd.  [default: 0]")
@@ -67,7 +68,8 @@ def command(
     from ignite_kd.recipes import crd
     from ignite_kd.terms import Term
 
-    method = crd.method_of(shared.pop("distill"))
+    word = shared.pop("distill") or ("" if loss else "itrd")
+    method = crd.method_of(word) if word else None
     gamma, alpha, beta = (shared.pop(name) for name in ("gamma", "alpha", "beta"))
     temperature = shared.pop("kd_temperature")
     own: dict[str, dict[str, Any]] = {
@@ -91,7 +93,7 @@ def command(
     from ignite_kd.recognise import teacher_name  # torch is imported here
 
     teacher = model_t or teacher_name(path_t)
-    if method != "kd" and beta is None:
+    if method not in ("kd", None) and beta is None:
         cross_entropy, published_term = crd.terms(method, teacher, model_s)
         published = f"-b {published_term.factor:g}" + (
             f" -r {cross_entropy.factor:g}" if cross_entropy.factor != 1 else ""
@@ -100,16 +102,19 @@ def command(
     terms = [Term("ce", gamma)]
     if alpha:
         terms.append(Term("kd", alpha, {"temperature": temperature}))
-    if method != "kd":
+    if method not in ("kd", None):
         _, published_term = crd.terms(method, teacher, model_s)
         terms.append(Term(method, beta, published_term.options | own.get(method, {}), published_term.warm_up))
     terms += [Term.read(word) for word in loss]
 
     dataset, trial = shared["dataset"], shared["trial"]
-    name = f"S-{model_s}_T-{teacher}_{dataset}_{method}_r-{gamma}_a-{alpha}_b-{beta}_{trial}"
+    weights = f"r-{gamma}_a-{alpha or 0.0}_b-{beta or 0.0}_{trial}"
+    name = f"S-{model_s}_T-{teacher}_{dataset}_{method or 'loss'}_{weights}"
     if method == "itrd":  # ITRD names its folders so
         itrd = "l_corr-{lambda_corr}_l_mutual-{lambda_mutual}_alpha-{alpha_it}".format(**own["itrd"])
         name = f"S-{model_s}_T-{teacher}_{dataset}_r-{gamma}_b-{beta}_{trial}_{itrd}"
+    if any(map(_given, ("loss", "hint_layer", "kd_temperature", *_MEMORY))):  # which the originals' names leave out
+        name += f"_{hashlib.sha256(repr(terms).encode()).hexdigest()[:8]}"
     return train(
         prepared(shared, Path("save") / "student_model" / name.replace(":", "-"), model_s) | {"recipe": recipe},
         student=model_s,
@@ -119,3 +124,11 @@ def command(
         terms=tuple(term for term in terms if term.factor),
         command=command_line(),
     )
+
+
+_MEMORY = ("feat_dim", "mode", "nce_k", "nce_t", "nce_m")
+
+
+def _given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
