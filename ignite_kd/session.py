@@ -288,7 +288,7 @@ class Session:
         if state.iteration > self.plan.max_epochs * length:
             done = -(-state.iteration // length)
             raise UserError(
-                f"{self.folder} is in epoch {done} already; give --max-epochs {done} or more to go on with it."
+                f"{self.folder} is in epoch {done} already; ask for {done} epochs or more to go on with it."
             )
         self.record.truncate(state.iteration // length)
         self.say(f"resuming {self.folder} after {state.iteration // length} epochs, {state.iteration % length} batches")

@@ -52,6 +52,8 @@ def put(model: nn.Module, content: Content, path: str | Path) -> Loaded:
         if name.endswith(_COUNTER) and name.replace(_COUNTER, "running_mean") in state:
             state.setdefault(name, torch.zeros_like(tensor, device="cpu"))
     _refuse_others(model, own, state, path)
+    if any(t.layout is not torch.strided for t in state.values()):
+        raise UserError(f"{path} holds sparse tensors; save it again with every tensor dense (to_dense).")
     broken = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if broken:
         raise UserError(

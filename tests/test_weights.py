@@ -434,3 +434,11 @@ def test_a_card_whose_weights_are_gone_names_them(tmp_path):
     (tmp_path / "w.th").unlink()
     with pytest.raises(UserError, match=r"cannot read .*w\.th: No such file"):
         read_card(tmp_path / "w.th")
+
+
+def test_sparse_tensors_are_refused_in_one_line(tmp_path):
+    model = models.build("resnet8", 10)
+    sparse = {name: t.to_sparse() if t.dim() == 4 else t for name, t in model.state_dict().items()}
+    torch.save(sparse, tmp_path / "sparse.pth")
+    with pytest.raises(UserError, match="holds sparse tensors"):
+        load_weights(model, tmp_path / "sparse.pth")

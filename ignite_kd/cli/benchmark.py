@@ -17,7 +17,6 @@ __all__ = ["benchmark_options", "prepared", "recipe_of"]
 
 _NUMBERS = {
     "batch_size": "batch_size",
-    "epochs": "epochs",
     "init_epochs": "first_stage_epochs",
     "lr_decay_rate": "decay",
     "weight_decay": "weight_decay",
@@ -52,10 +51,10 @@ def prepared(settings: dict[str, Any], folder: Path, network: str) -> dict[str, 
     """What is left of `settings` for `cli.training.train`: a run in `folder` unless another was named."""
     trial = settings.pop("trial")
     if settings["seed"] is None:
-        settings["seed"] = int(trial) if trial.isdecimal() else 0
+        settings["seed"] = int(trial) if trial.isdecimal() and len(trial) < 10 else 0
     folder = Path(settings.pop("output_dir") or folder)
     weights = folder / f"{network.replace(':', '-')}_last.pth"
-    return settings | {"max_epochs": None, "output_dir": str(folder), "state_dict_path": str(weights)}
+    return settings | {"output_dir": str(folder), "state_dict_path": str(weights)}
 
 
 def recipe_of(settings: dict[str, Any]) -> Recipe:
@@ -76,4 +75,5 @@ def recipe_of(settings: dict[str, Any]) -> Recipe:
                 f"--lr_decay_epochs takes epochs joined by commas, e.g. 150,180,210, not '{epochs}'."
             ) from None
     settings.pop("ignored_frequency")
+    settings["max_epochs"] = settings.pop("epochs")  # no part of the recipe: a longer run goes on from a shorter one
     return dataclasses.replace(recipe, **changes)

@@ -114,9 +114,20 @@ def options(name: str) -> dict[str, Any]:
 def build(name: str, *, student: nn.Module, teacher: nn.Module | None = None, **settings: Any) -> Head:
     """A method's head for two models, e.g. `build("vid", student=model, teacher=model, variant="benchmark")`."""
     possible = options(name)
-    for setting in settings:
+    for setting, value in settings.items():
         if setting not in possible:
             raise unknown(f"option of {name}", setting, possible)
+        settings[setting] = _fitting(name, setting, value, possible[setting])
     if teacher is None and kind(name).needs_teacher:
         raise UserError(f"the method '{name}' needs a teacher.")
     return kind(name).for_models(student, teacher, **settings)
+
+
+def _fitting(method: str, option: str, value: Any, default: Any) -> Any:
+    """The value as its option takes it: of the kind of the default, and a number that one can compute with."""
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}.get(type(default))
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)
+    if wanted and (not fits or (isinstance(value, (int, float)) and not abs(value) < 2**31)):
+        raise UserError(f"{option} of {method} takes {wanted}, but {value} was given (its default: {default}).")
+    return float(value) if isinstance(default, float) else value

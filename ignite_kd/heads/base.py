@@ -91,10 +91,8 @@ def no_autocast(x: Tensor) -> torch.autocast:
 
 
 def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps at the smaller height of both, by averaging; vectors count as 1 × 1 maps."""
+    """Two maps at the smaller size of both, by averaging; vectors count as 1 × 1 maps."""
     student, teacher = (x[:, :, None, None] if x.dim() == 2 else x for x in (student, teacher))
-    if student.shape[2] > teacher.shape[2]:
-        student = F.adaptive_avg_pool2d(student, (teacher.shape[2], teacher.shape[3]))
-    elif student.shape[2] < teacher.shape[2]:
-        teacher = F.adaptive_avg_pool2d(teacher, (student.shape[2], student.shape[3]))
+    size = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
+    student, teacher = (x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (student, teacher))
     return student, teacher

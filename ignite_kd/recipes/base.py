@@ -136,10 +136,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay"):
-            if not getattr(self, field) > 0:
+            if not 0 < getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should be positive, but {getattr(self, field)} was given.")
         for field in ("momentum", "weight_decay", "validation_images", "light_learning_rate", "first_stage_epochs"):
-            if not getattr(self, field) >= 0:
+            if not 0 <= getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
         if self.nesterov and not self.momentum:
             raise UserError("nesterov of a recipe needs a momentum above 0.")

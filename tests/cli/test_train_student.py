@@ -96,6 +96,21 @@ def test_published_options_of_a_pair_reach_the_plan(path_t):
     assert json.loads(Path("out/run.json").read_text())["plan"]["terms"][1]["options"] == {"beta": 2.0}
 
 
+def test_a_longer_run_goes_on_from_a_shorter_one(path_t):
+    words = f"train-student --path_t {path_t} --model_s resnet8 --loss sp:3000 --output-dir out {TINY}"
+    assert call(words).status == 0
+    done = call(f"{words} --epochs 2 --resume auto")
+    assert done.status == 0, done.err
+    assert "after 1 epochs" in done.out and len(Path("out/metrics.jsonl").read_text().splitlines()) == 2
+    refused = call(f"{words} --epochs 2 --resume auto --momentum 0.5")
+    assert refused.status == 2 and "recipe.momentum was 0.9 and is 0.5." in refused.err
+
+
+def test_a_trial_of_any_length_is_a_name(path_t):
+    done = call(f"train-student --path_t {path_t} --model_s resnet8 --loss sp:1 --trial {'9' * 30} {TINY}")
+    assert done.status == 0, done.err
+
+
 def test_flags_reach_the_recipe_and_the_head(path_t):
     done = call(
         f"train-student --path_t {path_t} --model_s resnet8 --distill hint -b 1 --hint_layer 3 --learning_rate 0.02 "
@@ -125,7 +140,14 @@ def test_a_student_starts_from_given_weights(path_t):
         ("", "--distill itrd needs -b"),
         ("--distill kd -b 1", "--distill kd needs -a"),
         ("--distill atention -b 1", "did you mean 'attention'"),
-        ("--distill kd -a 1 --model_s resnet9", "resnet"),
+        ("--distill kd -a 1 --model_s resnet9", "not 9; take resnet8 or resnet14"),
+        ("--distill kd -a 1 --kd_T inf", "temperature of kd takes a number, but inf"),
+        ("--loss crd:1,negatives=2.5", "negatives of crd takes a whole number, but 2.5 was given"),
+        ("--loss ab:1,margin=true", "margin of ab takes a number, but True"),
+        ("--loss rkd:1,angle_factor=abc", "angle_factor of rkd takes a number, but abc"),
+        ("--loss dist:1,beta=100000000000000000000", "beta of dist takes a number"),
+        ("--loss hint:1,stages=layer9", "no stage 'layer9'"),
+        ("--distill kd -a 1 --learning_rate inf", "learning_rate of a recipe should be positive, but inf"),
         ("--distill kd -a 1 --lr_decay_epochs soon", "joined by commas"),
         ("--distill hint -b 1 --hint_layer 4", "no stage 'layer4'"),
         ("--distill kd -a 1 --model_t wrn_16_2", "looks like resnet14"),

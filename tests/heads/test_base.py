@@ -183,6 +183,8 @@ def test_the_larger_map_is_pooled_to_the_smaller_whoever_has_it():
     small = torch.arange(2 * 5 * 2 * 2, dtype=torch.float64).reshape(2, 5, 2, 2).cos()
     torch.testing.assert_close(pool_to_smaller(big, small)[0], block_means(big, 2), rtol=1e-12, atol=0)
     torch.testing.assert_close(pool_to_smaller(small, big)[1], block_means(big, 2), rtol=1e-12, atol=0)
+    flat, tall = torch.ones(1, 2, 1, 5), torch.ones(1, 2, 3, 2)
+    assert [x.shape[2:] for x in pool_to_smaller(flat, tall)] == [(1, 2), (1, 2)]
     assert pool_to_smaller(big, small)[1] is small
     assert pool_to_smaller(small, big)[0] is small
     assert pool_to_smaller(big, big) == (big, big)
