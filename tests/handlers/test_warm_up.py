@@ -1,5 +1,6 @@
 import pytest
 import torch
+from ignite.engine import Events
 
 from ignite_kd.engines import StudentEngine
 from ignite_kd.errors import UserError
@@ -17,7 +18,7 @@ def factors_of(epochs, run=4, factor=3.0, **options):
     CrossEntropy().attach(student, factor=factor)
     WarmUp("ce", epochs, **options).attach(student)
     seen = []
-    student.add_event_handler("iteration_completed", lambda: seen.append(student.factors["ce"]))
+    student.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(student.factors["ce"]))
     student.run(LOADER, max_epochs=run)
     assert seen[::2] == seen[1::2]
     return seen[::2]
@@ -42,7 +43,7 @@ def test_a_resumed_run_takes_the_factor_of_its_epoch():
     WarmUp("ce", 10).attach(student)
     student.load_state_dict({"iteration": 10, "epoch_length": 2, "max_epochs": 6})
     seen = []
-    student.add_event_handler("iteration_completed", lambda: seen.append(student.factors["ce"]))
+    student.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(student.factors["ce"]))
     student.run(LOADER, max_epochs=6)
     assert seen == [0.6, 0.6]
 
