@@ -37,7 +37,13 @@ class Proof:
 
 
 def prove_methods(
-    teacher: str, teacher_path: str, student: str, folder: Path, names: Iterable[str] = (), **plan: Any
+    teacher: str,
+    teacher_path: str,
+    student: str,
+    folder: Path,
+    names: Iterable[str] = (),
+    learning_rate: float | None = None,
+    **plan: Any,
 ) -> Iterator[Proof]:
     """Train `student` by each method with its published factor; every run's folder is kept under `folder`."""
     epochs = plan["max_epochs"]
@@ -47,6 +53,8 @@ def prove_methods(
         # a warm-up of 20 epochs would make the factor of a short run grow faster than its loss falls
         terms = (cross_entropy, dataclasses.replace(term, warm_up=0))
         recipe = dataclasses.replace(get("crd"), first_stage_epochs=epochs)
+        if learning_rate is not None:
+            recipe = dataclasses.replace(recipe, learning_rate=learning_rate, light_learning_rate=0.0)
         run = folder / name
         session = None
         try:

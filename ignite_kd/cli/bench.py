@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -57,6 +58,7 @@ def heads(
 @option("--model_s", group="Networks", default="wrn_16_2", metavar="NAME", help="The student's model.")
 @option("--methods", group="Networks", metavar="NAME,NAME…", help="Which methods.  [default: all]")
 @option("--epochs", group="Training", default=3, type=click.IntRange(2), help="Of a first stage too.")
+@option("--learning-rate", group="Training", type=float, help="Another one than the benchmark's.")
 @option("--samples-per-class", group="Training", default=10, type=click.IntRange(1), help="Images of CIFAR-100.")
 @option("--data-dir", group="Training", default="./data/", metavar="DIR", help="Where CIFAR-100 is.")
 @option(
@@ -64,8 +66,8 @@ def heads(
 )
 @option("--output-dir", group="Training", default="./runs/bench-methods", metavar="DIR", help="For the runs' folders.")
 def methods(
-    path_t: str, model_s: str, methods: str | None, epochs: int, samples_per_class: int, data_dir: str, device: str,
-    output_dir: str,
+    path_t: str, model_s: str, methods: str | None, epochs: int, learning_rate: float | None, samples_per_class: int,
+    data_dir: str, device: str, output_dir: str,
 ) -> int:  # fmt: skip
     """A short real training by each method: its loss should fall, and nothing should be NaN. Minutes on a CPU."""
     from pathlib import Path
@@ -75,9 +77,10 @@ def methods(
     from ignite_kd.recognise import teacher_name
 
     names = [crd.method_of(word.strip()) for word in methods.split(",")] if methods else []
-    plan = {"dataset": "cifar100", "max_epochs": epochs, "samples_per_class": samples_per_class}
-    machine = {"data_dir": data_dir, "device": device}
-    proofs = list(prove_methods(teacher_name(path_t), path_t, model_s, Path(output_dir), names, **plan, **machine))
+    plan: dict[str, Any] = {"dataset": "cifar100", "max_epochs": epochs, "samples_per_class": samples_per_class}
+    machine: dict[str, Any] = {"data_dir": data_dir, "device": device}
+    folder, teacher = Path(output_dir), teacher_name(path_t)
+    proofs = list(prove_methods(teacher, path_t, model_s, folder, names, learning_rate, **plan, **machine))
     click.echo(f"{'':<24}{'term, first and last epoch':>28}{'whole loss':>20}{'test':>8}{'s':>7}")
     for proof in proofs:
         if proof.failed:
