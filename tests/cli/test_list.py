@@ -67,7 +67,7 @@ def test_a_model_has_its_parameters_and_macs_and_its_paper():
 def test_models_are_listed_in_seconds():
     started = time.process_time()
     rows.__wrapped__("models")
-    assert time.process_time() - started < 10  # 2 s; other work on the machine doubles it
+    assert time.process_time() - started < 30  # 5 s; other work on the machine doubles it
 
 
 @pytest.mark.parametrize("name", ["mlp_1024", "resnet20_1w1a", "wideresnet16_4", "ResNet18"])
