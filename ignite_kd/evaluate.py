@@ -190,7 +190,7 @@ def _refuse_other_classes(path: str, known: Known | None, card: dict[str, Any] |
 def _options(name: str, known: Known | None, image_size: int) -> dict[str, Any]:
     if known is not None and known.name == name:
         return known.options
-    return {"image_size": image_size} if name.startswith(("mlp", "torchvision:vit_", "torchvision:maxvit_")) else {}
+    return models.size_options(name, image_size)
 
 
 def _disagreements(

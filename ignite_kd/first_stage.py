@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from ignite_kd.engines import StudentEngine
 from ignite_kd.handlers import (
     AverageGradients,
@@ -17,6 +15,7 @@ from ignite_kd.handlers import (
     StopOnNonFinite,
 )
 from ignite_kd.heads.first_stage import FirstStage
+from ignite_kd.optimizer import sgd
 
 if TYPE_CHECKING:
     from ignite_kd.session import Session
@@ -34,13 +33,8 @@ def train_first_stage(session: Session, name: str, stage: FirstStage) -> bool:
     assert session.teacher is not None
     if stage.frozen_otherwise:
         stage.learner.requires_grad_(True)
-    optimizer = torch.optim.SGD(
-        [p for p in stage.learner.parameters() if p.requires_grad],
-        lr=stage.learning_rate or recipe.rate_of(plan.student),
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
-    )
+    learning = [p for p in stage.learner.parameters() if p.requires_grad]
+    optimizer = sgd(recipe, learning, stage.learning_rate or recipe.rate_of(plan.student))
     engine = StudentEngine(stage.learner, optimizer, session.device, session.precision)
     SeedSteps(plan.seed, session.rank).attach(engine)
     taught = session.teacher.attach(engine)

@@ -38,6 +38,7 @@ from ignite_kd.handlers import (
 )
 from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.losses import build_head
+from ignite_kd.optimizer import sgd
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
 from ignite_kd.terms import Term
@@ -87,7 +88,7 @@ class Session:
             self._resume()
 
     def _check_names(self) -> None:
-        """What needs no data is refused before any is read, or downloaded."""
+        """What needs no data is refused before any is read, or downloaded; a wrong method even with a factor of 0."""
         for term in self.plan.terms:
             heads.kind(term.method)
         with torch.device("meta"):
@@ -169,8 +170,7 @@ class Session:
 
     def build_model(self, name: str, classes: int | None = None, image_size: int | None = None) -> nn.Module:
         """A fresh network of that name for this data."""
-        of_one_size = name.startswith(("mlp", "torchvision:vit", "torchvision:maxvit"))
-        size = {"image_size": image_size or self.data.image_size} if of_one_size else {}
+        size = models.size_options(name, image_size or self.data.image_size)
         return models.build(name, num_classes=classes or len(self.data.classes), **size)
 
     def _build_teacher(self) -> TeacherEngine:
@@ -188,13 +188,7 @@ class Session:
 
     def _build_student(self) -> StudentEngine:
         recipe = self.recipe
-        optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.rate_of(self.plan.student),
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-        )
+        optimizer = sgd(recipe, self.model.parameters(), recipe.rate_of(self.plan.student))
         if recipe.doubled_norm_updates and hasattr(self.model, "doubled_norm_updates"):
             cast(Any, self.model).doubled_norm_updates = True
         self._refuse_a_batch_of_one()
@@ -204,7 +198,6 @@ class Session:
             self.teacher.attach(student)
         self.first_stages: dict[str, FirstStage] = {}
         for term in self.plan.terms:
-            heads.options(term.method)  # a wrong name is told even with a factor of 0
             if term.factor:
                 self._attach_term(student, term)
         if not student.heads:
@@ -302,7 +295,7 @@ class Session:
                 command=self.plan.command,
                 quirks=self.recipe.quirks(),
                 data=self.data.describe(),
-                parameters=sum(p.numel() for p in self.model.parameters()),
+                parameters=models.parameters(self.model),
                 versions=versions(),
                 started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
             )
@@ -315,9 +308,7 @@ class Session:
             else ""
         )
         self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
-        self.say(
-            f"student  {plan.student}, {sum(p.numel() for p in self.model.parameters()):,} parameters, on {self.device}"
-        )
+        self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}")
         if self.teacher is not None:
             self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
         terms = (f"{t.factor:g} {t.method}{t.options or ''}" for t in plan.terms if t.factor)

@@ -16,6 +16,7 @@ __all__ = [
     "command_line",
     "data_options",
     "folder_options",
+    "given",
     "machine_options",
     "option",
     "run_options",
@@ -81,10 +82,10 @@ def all_of(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-def data_options(dataset: str = "cifar10", *names: str) -> Decorator:
+def data_options(dataset: str = "cifar10") -> Decorator:
     group = "Data"
     return all_of(
-        option("--dataset", *names, group=group, default=dataset, help="cifar10, cifar100, folder or shapes."),
+        option("--dataset", group=group, default=dataset, help="cifar10, cifar100, folder or shapes."),
         # an option of the original may stand without a value, as `--data-dir $DATA_DIR` does where that is not set
         option("--data-dir", group=group, default="./data/", is_flag=False, flag_value="./data/", metavar="DIR",
                help="Where the data is, or is downloaded to."),
@@ -139,6 +140,12 @@ def machine_options() -> Decorator:
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
     )  # fmt: skip
+
+
+def given(name: str) -> bool:
+    """Whether the running command's parameter was typed, not left at its default."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def command_line() -> str:

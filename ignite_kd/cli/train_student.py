@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ignite_kd.cli.benchmark import benchmark_options, prepared, recipe_of
-from ignite_kd.cli.options import GroupedCommand, command_line, option
+from ignite_kd.cli.options import GroupedCommand, command_line, given, option
 from ignite_kd.errors import UserError
 
 __all__ = ["command"]
@@ -113,7 +113,7 @@ def command(
     if method == "itrd":  # ITRD names its folders so
         itrd = "l_corr-{lambda_corr}_l_mutual-{lambda_mutual}_alpha-{alpha_it}".format(**own["itrd"])
         name = f"S-{model_s}_T-{teacher}_{dataset}_r-{gamma}_b-{beta}_{trial}_{itrd}"
-    if any(map(_given, ("loss", "hint_layer", "kd_temperature", *_MEMORY))):  # which the originals' names leave out
+    if any(map(given, ("loss", "hint_layer", "kd_temperature", *_MEMORY))):  # which the originals' names leave out
         name += f"_{hashlib.sha256(repr(terms).encode()).hexdigest()[:8]}"
     return train(
         prepared(shared, Path("save") / "student_model" / name.replace(":", "-"), model_s) | {"recipe": recipe},
@@ -127,8 +127,3 @@ def command(
 
 
 _MEMORY = ("feat_dim", "mode", "nce_k", "nce_t", "nce_m")
-
-
-def _given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, command_line, data_options, machine_options, option, run_options
+from ignite_kd.cli.options import (
+    GroupedCommand,
+    command_line,
+    data_options,
+    given,
+    machine_options,
+    option,
+    run_options,
+)
 
 __all__ = ["command"]
 
@@ -66,7 +74,7 @@ def command(
             Term("kd", knowledge_distillation_factor, {"temperature": temperature}),
             Term("vid", variational_information_distillation_factor),
         ]
-    elif any(map(_given, _PUBLISHED_TERMS)):
+    elif any(map(given, _PUBLISHED_TERMS)):
         raise UserError(
             "--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1."
         )
@@ -87,8 +95,3 @@ _PUBLISHED_TERMS = (
     "knowledge_distillation_factor",
     "knowledge_distillation_temperature",
 )
-
-
-def _given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE

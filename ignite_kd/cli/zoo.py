@@ -79,7 +79,7 @@ def prepared(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def shown_result(path: str) -> int:
     """What the card of trained weights says: epochs and accuracies."""
-    from ignite_kd.weights import read_card
+    from ignite_kd.cards import read_card
 
     card = read_card(path)
     if card is None:

@@ -48,6 +48,7 @@ __all__ = [
     "macs",
     "names",
     "parameters",
+    "size_options",
     "tap",
 ]
 
@@ -104,6 +105,11 @@ def build(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         if match := re.fullmatch(family.pattern, name):
             return family.build(*match.groups(), num_classes=num_classes, **options)
     raise _unknown(name)
+
+
+def size_options(name: str, image_size: int) -> dict[str, Any]:
+    """What `build` has to be told of the images' size: only networks of one input size ask for it."""
+    return {"image_size": image_size} if name.startswith(("mlp", "torchvision:vit_", "torchvision:maxvit_")) else {}
 
 
 def names() -> list[str]:
