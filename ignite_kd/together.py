@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -43,6 +43,7 @@ class _Classmate:
 
     def __init__(self, student: StudentEngine, feed: _Feed, max_epochs: int) -> None:
         self.student, self.feed, self.max_epochs = student, feed, max_epochs
+        self.begins_after = _beginning(student.state, len(feed), max_epochs)
         self.learning = True
         self._handles = [
             student.add_event_handler(Events.ITERATION_COMPLETED, Engine.interrupt),
@@ -68,12 +69,20 @@ class _Classmate:
             student.state.epoch = student.state.iteration // len(self.feed)
 
 
-def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_epochs: int) -> list[State]:
+def run_together(
+    students: Sequence[StudentEngine],
+    loader: Iterable[Any],
+    max_epochs: int,
+    failed: Callable[[StudentEngine, Exception], None] | None = None,
+) -> list[State]:
     """Train several students on the same batches; each lives the events of an engine that runs alone.
 
     The batch is drawn and moved once, a shared teacher looks at it once. A student that terminates early leaves, the
-    others go on. All must stand at the same iteration, as fresh ones or ones resumed from one moment do. The pauses are
+    others go on. Those that are behind, as after a kill between two checkpoints, catch up first. The pauses are
     ignite's `Events.INTERRUPT`, fired after every batch: the one event that an engine run alone does not have.
+
+    Args:
+        failed: is called with a student and what its step raised, and the others go on; without it that is raised.
     """
     if not students:
         return []
@@ -84,22 +93,35 @@ def run_together(students: Sequence[StudentEngine], loader: Iterable[Any], max_e
             f"run_together needs a loader with a length, but a {type(loader).__name__} has none; make it a list."
         )
     length = len(loader)  # type: ignore[arg-type]
-    positions = {_beginning(student.state, length, max_epochs) for student in students}
-    if len(positions) > 1:
-        raise ValueError(f"students run together should stand at one iteration, but these are at {sorted(positions)}.")
     feed = _SeekableFeed if hasattr(loader, "seek") else _Feed
     classmates = [_Classmate(student, feed(length), max_epochs) for student in students]
+    begins = {classmate.begins_after for classmate in classmates}
+    if len(begins) > 1 and not hasattr(loader, "seek"):
+        raise ValueError(
+            f"students at different iterations ({sorted(begins)}) need a loader with seek(iteration), so that those "
+            f"behind catch up; a {type(loader).__name__} has none."
+        )
+
+    def go_on(classmate: _Classmate, batch: Batch | None = None) -> None:
+        try:
+            classmate.go_on(batch)
+        except Exception as error:
+            if failed is None:
+                raise
+            classmate.leave()
+            failed(classmate.student, error)
+
     try:
-        for batch in _batches(loader, length, positions.pop(), max_epochs):
+        for iteration, batch in _batches(loader, length, min(begins), max_epochs):
             batch = Batch.of(batch).to(students[0].device)
             for classmate in classmates:
-                if classmate.learning:
-                    classmate.go_on(batch)
+                if classmate.learning and classmate.begins_after <= iteration:
+                    go_on(classmate, batch)
             if not any(classmate.learning for classmate in classmates):
                 break
         for classmate in classmates:
             if classmate.learning:
-                classmate.go_on()
+                go_on(classmate)
     finally:
         for classmate in classmates:
             classmate.leave()
@@ -112,13 +134,14 @@ def _beginning(state: State, length: int, max_epochs: int) -> int:
     return 0 if done else state.iteration
 
 
-def _batches(loader: Iterable[Any], length: int, iteration: int, max_epochs: int) -> Iterator[Any]:
+def _batches(loader: Iterable[Any], length: int, iteration: int, max_epochs: int) -> Iterator[tuple[int, Any]]:
+    """Each batch with the number of those before it."""
     while iteration < length * max_epochs:
         if hasattr(loader, "seek"):
             loader.seek(iteration)
         before = iteration
         for batch in loader:
-            yield batch
+            yield iteration, batch
             iteration += 1
             if iteration == length * max_epochs:
                 return

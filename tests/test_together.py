@@ -1,3 +1,4 @@
+import copy
 import io
 import itertools
 
@@ -393,14 +394,51 @@ def test_an_empty_loader_is_refused_as_ignite_refuses_it():
         run_together([new_student()], [], max_epochs=2)
 
 
-def test_students_at_different_iterations_are_refused():
+def test_students_at_different_iterations_of_a_plain_list_are_refused():
     students = [new_student(seed) for seed in range(2)]
     students[1].run(LOADER, max_epochs=1)
     before = [{key: value.clone() for key, value in student.model.state_dict().items()} for student in students]
-    with pytest.raises(ValueError, match=r"should stand at one iteration, but these are at \[0, 3\]"):
+    with pytest.raises(ValueError, match=r"students at different iterations \(\[0, 3\]\) need a loader with seek"):
         run_together(students, LOADER, max_epochs=2)
     for student, state in zip(students, before, strict=True):
         assert all(torch.equal(value, state[key]) for key, value in student.model.state_dict().items())
+
+
+@pytest.mark.parametrize("ahead", [2, 3, 4])  # within the first epoch, at its end, within the second
+def test_students_that_are_behind_catch_up_and_all_end_as_alone(ahead):
+    alone = [new_student(seed) for seed in range(3)]
+    for student in alone:
+        student.run(stream(), max_epochs=3)
+    students = [new_student(seed) for seed in range(3)]
+    resumed, states = new_student(1), []
+    resumed.add_event_handler(
+        Events.ITERATION_COMPLETED(once=ahead),
+        lambda s: states.append([copy.deepcopy(part.state_dict()) for part in (s, s.model, s.optimizer)]),
+    )
+    resumed.run(stream(), max_epochs=3)
+    for part, state in zip((students[1], students[1].model, students[1].optimizer), states[0], strict=True):
+        part.load_state_dict(state)
+    run_together(students, stream(), max_epochs=3)
+    assert all(map(all_same, students, alone))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_student_that_fails_may_leave_alone(place):
+    alone = [new_student(seed) for seed in (5, 6)]
+    for student in alone:
+        student.run(stream(), max_epochs=2)
+    students = [new_student(seed) for seed in (5, 6)]
+    broken = breaking(new_student(), 2)
+    failures = []
+    run_together(
+        [*students[:place], broken, *students[place:]],
+        stream(),
+        max_epochs=2,
+        failed=lambda student, error: failures.append((student, str(error))),
+    )
+    assert failures == [(broken, "this one")]
+    assert all(map(all_same, students, alone))
+    assert broken.state.iteration == 2
 
 
 # ----------------------------------------------------------------------------------------------------- once more
