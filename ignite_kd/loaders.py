@@ -77,6 +77,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
     parts = split(dataset.train.labels, spec)
     mean, std = normalisation(dataset, recipe.normalisation)
     common: dict[str, Any] = {"mean": mean, "std": std, "device": device, **share}
+    common["memory_format"] = torch.channels_last  # as the networks of a session are
     quiet: dict[str, Any] = {"shuffle": False, "augmentation": None, **common}
     return Loaders(
         Stream(

@@ -31,7 +31,7 @@ class Plan:
     seed: int = 0
     order_seed: int | None = None  # of order and augmentation, where it is not the seed: classmates share the batches
     precision: str = "fp32"
-    compile: bool = False
+    compile: str = "auto"
     processes: int = 1
     # what follows changes where and how fast, but not what comes out
     state_dict_path: str | None = None

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ignite_kd import heads, loaders, models, run_folder
+from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.errors import RunFailed, UserError
@@ -57,6 +58,7 @@ class Session:
     """
 
     stopping: Stopping
+    compiled: bool
     folder: Path
     _lock: IO[str]
 
@@ -79,8 +81,7 @@ class Session:
         try:
             self._prepare(beside)
         except BaseException:
-            if self.rank == 0:
-                run_folder.leave(self.folder, self._lock)
+            self.close()
             raise
 
     def _prepare(self, beside: Session | None) -> None:
@@ -97,6 +98,12 @@ class Session:
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
         self.student = self._build_student()
+        self.compiled = beside.compiled if beside else self._decide_to_compile()
+        if self.compiled:
+            size = self.data.train.order.batch_size // self.processes
+            compile_student(self.student, size)
+            if self.teacher is not None and beside is None:
+                compile_teacher(self.teacher, size)
         self._attach_handlers()
         if self.before:
             self._resume()
@@ -140,6 +147,7 @@ class Session:
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
             parameters=models.parameters(self.model),
+            compiled=self.compiled,
             versions=versions(),
             started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         )
@@ -174,9 +182,9 @@ class Session:
         return 0
 
     def close(self) -> None:
-        """Let others into the folder."""
+        """Let others into the folder; one in which nothing came about goes away again."""
         if self.rank == 0:
-            self._lock.close()
+            run_folder.leave(self.folder, self._lock)
 
     def say(self, line: str) -> None:
         """Print a line, once however many processes there are."""
@@ -204,7 +212,8 @@ class Session:
     def build_model(self, name: str, classes: int | None = None, image_size: int | None = None) -> nn.Module:
         """A fresh network of that name for this data."""
         size = models.size_options(name, image_size or self.data.image_size)
-        return models.build(name, num_classes=classes or len(self.data.classes), **size)
+        model = models.build(name, num_classes=classes or len(self.data.classes), **size)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _build_teacher(self) -> TeacherEngine:
         name, path = str(self.plan.teacher), str(self.plan.teacher_path)
@@ -215,8 +224,6 @@ class Session:
         if warning:
             self.say(warning)
         teacher = TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
-        if self.plan.compile:
-            teacher.model.represent = torch.compile(teacher.model.represent)  # type: ignore
         return teacher
 
     def _build_student(self) -> StudentEngine:
@@ -238,9 +245,20 @@ class Session:
                 f"after the first stage of {', '.join(self.first_stages)} nothing would be learned; "
                 "give another term a factor, e.g. --loss ce:1."
             )
-        if self.plan.compile:
-            self.model.represent = torch.compile(self.model.represent)  # type: ignore
         return student
+
+    def _decide_to_compile(self) -> bool:
+        """What was asked for; else what was decided when the run began; else whether that pays on this machine."""
+        wish = self.plan.compile
+        if wish == "on":
+            check_compiler(self.device)
+        if wish != "auto":
+            return wish == "on"
+        if "compiled" in self.before:
+            return bool(self.before["compiled"])
+        teacher = None if self.teacher is None else self.teacher.model
+        images = self.plan.max_epochs * self.data.train.order.n
+        return compiling_pays(self.device, self.model, teacher, images, self.data.image_size)
 
     def _refuse_a_batch_of_one(self) -> None:
         """A batch norm of vectors cannot learn from one image, and the last batch of an epoch may have but one.

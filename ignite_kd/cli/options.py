@@ -153,7 +153,9 @@ def machine_options() -> Decorator:
                help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."),
         option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",
                help="Number format of the networks' arithmetic."),
-        option("--compile", "compile_", group=group, is_flag=True, help="Compile the networks with torch.compile."),
+        option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off"]), default="auto",
+               is_flag=False, flag_value="on",
+               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
     )  # fmt: skip
