@@ -86,5 +86,5 @@ def test_a_mistake_in_a_students_options_is_told_with_them(plans, run, told):
 def test_a_wrong_value_in_a_students_options_is_a_usage_error(plans):
     import click
 
-    with pytest.raises(click.UsageError, match="x.*is not a valid integer"):
+    with pytest.raises(click.UsageError, match=r"x.*is not a valid integer"):
         plans(with_transfer, '--student-run "--seed x"')
