@@ -179,6 +179,25 @@ def test_the_same_inputs_give_the_same_loss_and_are_left_as_they_were(name, netw
     assert all(torch.equal(t, old) for t, old in zip(given, before, strict=True))
 
 
+def channels_last(seen):
+    """The same values, laid out in memory as a fast network leaves them."""
+
+    def laid_out(maps):
+        return maps.contiguous(memory_format=torch.channels_last) if maps.dim() == 4 else maps
+
+    groups = (
+        {stage: laid_out(m.detach()) for stage, m in found.items()} for found in (seen.features, seen.before_relu)
+    )
+    return Representation(seen.logits, *map(Features, groups), seen.pooled)
+
+
+@every_head
+def test_how_maps_lie_in_memory_does_not_matter(name, networks):
+    head, given = new_head(name, networks), inputs(name, networks)
+    other = (channels_last(given[0]), channels_last(given[1]), given[2])
+    torch.testing.assert_close(value(head, other), value(head, given), rtol=1e-4, atol=1e-6)
+
+
 @every_head_with_a_teacher
 def test_another_teacher_gives_another_loss(name, networks):
     head = new_head(name, networks)
