@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from ignite_kd import recipes
 from ignite_kd.errors import UserError
-from ignite_kd.plan import Plan
+from ignite_kd.plan import Plan, Term
 
-__all__ = ["train"]
+__all__ = ["check_terms", "train"]
 
 
 def train(shared: dict[str, Any], **wanted: Any) -> int:
@@ -27,14 +28,19 @@ def train(shared: dict[str, Any], **wanted: Any) -> int:
         **settings,
         **wanted,
     )
-    names = [term.method for term in plan.terms if term.factor]
+    check_terms(plan.terms)
+
+    from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
+
+    return launch(plan)
+
+
+def check_terms(terms: Sequence[Term]) -> None:
+    """Refuse a sum in which a method stands twice, or nothing."""
+    names = [term.method for term in terms if term.factor]
     if len(set(names)) < len(names):
         raise UserError(
             f"a method may stand once in the loss, but {', '.join(names)} were given; add their factors up."
         )
     if not names:
         raise UserError("every factor of the loss is zero: nothing would be learned.")
-
-    from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
-
-    return launch(plan)
