@@ -37,9 +37,12 @@ class PackageLoop:
         started = time.perf_counter()
         with _silence(), _serving(dataset):
             self.session = session = Session(plan)
+            self.build = time.perf_counter() - started
             session._write_record()
             session._describe()
-        self.start_up = time.perf_counter() - started  # until the first step could begin
+        self.start_up = (
+            time.perf_counter() - started
+        )  # until the first step could begin: with a look at how good the teacher is
         self.students = [session.student]
         for number in range(1, students):
             self.students.append(_classmate(session, plan.seed + number))

@@ -74,7 +74,8 @@ class Report:
     flops: dict[str, int]  # of a step of one student
     parts: list[Part]
     overhead: Timing  # of a step of the engine over a bare one
-    start_up: float
+    build: float  # of a session
+    start_up: float  # until its first step could begin, with a look at how good the teacher is
     compilation: float | None
     help: float
 
@@ -179,6 +180,7 @@ def bench_step(
         flops=flops,
         parts=parts,
         overhead=engine_overhead(device),
+        build=one.build,
         start_up=one.start_up,
         compilation=classrooms[0].first - classrooms[0].seconds if compile else None,
         help=machine.help_seconds(),

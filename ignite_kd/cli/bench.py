@@ -188,11 +188,12 @@ def _page(report: Report) -> str:
     """The report of `bench step`, to be read."""
     task, machine = report.task, report.machine
     borrowed = f"; the released loop has this package's {', '.join(report.borrowed)}" if report.borrowed else ""
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
     compiled = ", compiled" if task["compile"] else ""
     lines = [
         f"{task['teacher']} → {task['student']}, {' + '.join(task['loss'])}{borrowed}",
         f"batch {task['batch_size']} of {task['dataset']} ({task['images']} images), {task['precision']}{compiled}, "
-        f"{machine['device']}: {machine['name']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}, torch {machine['versions']['torch']}",
+        f"{machine['device']}: {machine['name']}, {threads}, torch {machine['versions']['torch']}",
         f"medians of {task['rounds']} rounds of {task['steps']} steps; ± is the distance between the quartiles",
         "",
         f"{'':<24}{'ms/step':>10}{'±':>8}{'ratio':>8}{'of ' + report.format:>10}{'peak MiB':>10}",
@@ -220,7 +221,8 @@ def _page(report: Report) -> str:
         f"data alone      {report.data.stream:,.0f} images/s, released loader with {task['workers']} workers "
         f"{report.data.pictures:,.0f}: {report.data.ratio:.1f}×",
         f"matrix products {rates} GFLOP/s; a step of one student has {sum(report.flops.values()) / 1e9:.1f} GFLOP",
-        f"start           {report.start_up:.2f} s to build a session, {report.help:.2f} s for --help",
+        f"start           {report.start_up:.2f} s to the first step ({report.build:.2f} s to build the session, "
+        f"then a look at the teacher), {report.help:.2f} s for --help",
     ]
     if report.compilation is not None:
         lines.append(f"compilation     {report.compilation:.1f} s in the first step")
