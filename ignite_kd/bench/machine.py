@@ -5,17 +5,17 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ignite_kd.bench.timing import alternate, summary, timed
+from ignite_kd.bench.timing import alternate, summary
 from ignite_kd.handlers import versions
 
-__all__ = ["describe", "formats", "help_seconds", "matrix_rate", "native_bf16", "number_format"]
+__all__ = ["describe", "formats", "help_seconds", "native_bf16", "number_format", "products"]
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -45,17 +45,18 @@ def number_format(precision: str, device: torch.device) -> str:
     return precision
 
 
-def matrix_rate(device: torch.device, kind: str = "fp32", size: int = 2048, rounds: int = 5) -> float:
-    """Additions and multiplications a second in products of `size` × `size` matrices: the median round."""
+def products(device: torch.device, kind: str = "fp32", size: int = 2048) -> tuple[Callable[[], object], int]:
+    """Products of `size` × `size` matrices in a number format, and their additions and multiplications."""
     dtype = torch.bfloat16 if kind == "bf16" else torch.float32
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    with _tf32(kind == "tf32"):
-        work = lambda: left @ right  # noqa: E731
-        timed(work, device)
-        count = 20 if device.type == "cuda" else 1  # one product of a GPU is over before its clock is read
-        many = lambda: [work() for _ in range(count)]  # noqa: E731
-        seconds = alternate({"product": many}, rounds, device)["product"]
-    return 2 * size**3 * count / summary(seconds).median
+    count = 20 if device.type == "cuda" else 1  # one product of a GPU is over before its clock is read
+
+    def work() -> None:
+        with _tf32(kind == "tf32"):
+            for _ in range(count):
+                left @ right
+
+    return work, 2 * size**3 * count
 
 
 def help_seconds(times: int = 5) -> float:

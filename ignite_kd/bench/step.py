@@ -100,7 +100,8 @@ def bench_step(
     Args:
         terms: cross-entropy, KD with temperature 2 and 0.1 VID where none are given, as in the released code; other
             terms than these are this package's heads in the plain loop too.
-        steps: of each loop in a round; by default 3, on a GPU 100.
+        steps: of each loop in a round; by default 3, on a GPU 100. A round begins with two batches a worker ready, so
+            very few steps flatter a plain loop that waits for its loader.
     """
     place = pick_device(device)
     terms = [term for term in terms if term.factor] or RELEASED
@@ -136,8 +137,12 @@ def bench_step(
         plain = PlainLoop(plain_student, plain_teacher, terms, pictures, place, borrow)
         ends.callback(plain.close)
 
-        works: dict[str, Callable[[], None]] = {"plain": partial(plain.run, steps)}
+        works: dict[str, Callable[[], object]] = {"plain": partial(plain.run, steps)}
         works |= {str(count): partial(loop.run, steps) for count, loop in loops.items()}
+        products = {kind: machine.products(place, kind) for kind in machine.formats(place)}
+        works |= {kind: product for kind, (product, _) in products.items()}
+        for product, _ in products.values():
+            product()
         plain.run(2)
         first = {count: timed(partial(loop.run, 1), place) for count, loop in loops.items()}
         for loop in loops.values():
@@ -145,16 +150,15 @@ def bench_step(
         pause = 0.2 if workers else 0.0
         seconds = alternate(works, rounds, place, warm_up=0, pause=pause)
         timings = {name: summary([spent / steps for spent in found]) for name, found in seconds.items()}
-
-        rates = {kind: machine.matrix_rate(place, kind) for kind in machine.formats(place)}
+        rates = {kind: count / summary(seconds[kind]).median for kind, (_, count) in products.items()}
         kind = machine.number_format(precision, place)
         one = next(iter(loops.values()))
         flops = step_flops(one, size)
         classrooms = []
         for count, loop in loops.items():
             timing = timings[str(count)]
-            work = flops["teacher forward"] + count * (sum(flops.values()) - flops["teacher forward"])
-            share = work / timing.median / rates[kind] if kind in rates else None
+            done = flops["teacher forward"] + count * (sum(flops.values()) - flops["teacher forward"])
+            share = done / timing.median / rates[kind] if kind in rates else None
             seen = not compile or place.type == "cuda"  # operations inside a compiled network are not seen
             peak = peak_of(partial(loop.run, 1), place) / _MIB if seen else None
             ratio = timings["plain"].median / (timing.median / count)

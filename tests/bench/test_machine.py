@@ -1,18 +1,29 @@
 import pytest
 import torch
 
+from ignite_kd import models
 from ignite_kd.bench import machine
 
 CPU = torch.device("cpu")
 
 
-def test_the_rate_is_additions_and_multiplications_over_seconds(monkeypatch):
-    monkeypatch.setattr(machine, "alternate", lambda works, rounds, device: {"product": [1.0, 4.0, 9.0]})
-    assert machine.matrix_rate(CPU, size=8) == 2 * 8**3 / 4.0
+def test_products_are_counted_as_models_count_them():
+    work, count = machine.products(CPU, size=8)
+    assert count == 2 * models.products(work) == 2 * 8**3
 
 
-def test_a_rate_of_this_machine_is_a_sensible_number():
-    assert 1e7 < machine.matrix_rate(CPU, size=128, rounds=3) < 1e15
+@pytest.mark.parametrize(("kind", "dtype", "precision"), [("fp32", torch.float32, "highest"),
+                                                         ("tf32", torch.float32, "high"),
+                                                         ("bf16", torch.bfloat16, "highest")])  # fmt: skip
+def test_products_are_in_the_number_format_that_is_named(kind, dtype, precision, monkeypatch):
+    seen = []
+    product = torch.Tensor.__matmul__
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda left, right: seen.append(
+        (left.dtype, right.dtype, torch.get_float32_matmul_precision())) or product(left, right))  # fmt: skip
+    before = torch.get_float32_matmul_precision()
+    machine.products(CPU, kind, size=4)[0]()
+    assert seen == [(dtype, dtype, precision)]
+    assert torch.get_float32_matmul_precision() == before
 
 
 @pytest.mark.parametrize(("avx", "amx", "expected"), [(False, False, False), (True, False, True), (False, True, True)])
