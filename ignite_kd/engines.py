@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,8 +65,10 @@ class StudentEngine(Engine):
         self.model, self.device = _placed(model, device)
         self.optimizer, self.precision = optimizer, precision
         self._autocast = _autocast(self.device, precision)
+        self.network: Callable[[Tensor], Representation] = partial(represent, self.model)  # a compiled form, perhaps
         self.teacher: TeacherEngine | None = None
         self.heads: dict[str, nn.Module] = {}
+        self.terms: dict[str, Callable[..., Tensor]] = {}  # how heads are called: themselves, or compiled forms
         self.factors: dict[str, float] = {}  # a handler may move these: warm-up, annealing
         counted_by_iteration: Any = dict.fromkeys(DistillationEvents, "iteration")
         self.register_events(*DistillationEvents, event_to_attr=counted_by_iteration)
@@ -94,10 +97,10 @@ class StudentEngine(Engine):
                 f"of {', '.join(joining)}. Build the optimizer over the head's parameters too."
             )
         groups[0]["params"].extend(joining.values())
-        self.heads[name], self.factors[name] = head, factor
+        self.heads[name], self.terms[name], self.factors[name] = head, head, factor
 
         def undo() -> None:
-            del self.heads[name], self.factors[name]
+            del self.heads[name], self.terms[name], self.factors[name]
             leaving = {id(p) for p in joining.values()}
             groups[0]["params"][:] = [p for p in groups[0]["params"] if id(p) not in leaving]
             for parameter in joining.values():
@@ -143,7 +146,7 @@ class StudentEngine(Engine):
         if not self.model.training:  # somebody evaluated it and did not put it back
             self.model.train()
         with self._autocast():
-            state.student = represent(self.model, batch.images)
+            state.student = self.network(batch.images)
             self.fire_event(DistillationEvents.LOSSES)
         if not state.losses:
             raise RuntimeError(
@@ -169,6 +172,7 @@ class EvaluationEngine(Engine):
     def __init__(self, model: nn.Module, device: torch.device | str | None = None, precision: str = "fp32") -> None:
         super().__init__(EvaluationEngine._step)
         self.model, self.device = _placed(model, device)
+        self.network: Callable[[Tensor], Representation] = partial(represent, self.model)
         self._autocast = _autocast(self.device, precision)
         transform = lambda output: (output["logits"], output["labels"])  # noqa: E731
         Accuracy(transform, device=self.device).attach(self, "accuracy")
@@ -184,7 +188,7 @@ class EvaluationEngine(Engine):
         `no_grad`, not `inference_mode`, whose tensors a projector could not save for its backward pass.
         """
         with torch.no_grad(), self._autocast():
-            return represent(self.model, images)
+            return self.network(images)
 
     def _step(self, batch: Any) -> dict[str, Any]:
         batch = Batch.of(batch).to(self.device)

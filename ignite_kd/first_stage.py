@@ -45,7 +45,7 @@ def train_first_stage(session: Session, name: str, stage: FirstStage) -> bool:
     means.attach(engine)
     finite.attach(engine)
     folder = session.folder / f"first-stage-{name}"
-    console = Console(total_epochs=recipe.first_stage_epochs, shown=("train/loss",))
+    console = Console(total_epochs=recipe.first_stage_epochs, shown=("train/loss",), label=session.label)
     checkpoints = Checkpoints(folder / "checkpoints", engine.to_save() | {"means": means}, check=finite.check)
     record = RunRecord(folder)
     if session.rank == 0:

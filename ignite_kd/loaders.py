@@ -59,7 +59,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             plan.data_dir,
             recipe.batch_size,
             image_size=plan.image_size or 32,
-            seed=plan.seed,
+            seed=plan.order,
             num_workers=plan.num_workers,
             samples_per_class=plan.samples_per_class,
             **share,
@@ -77,13 +77,14 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
     parts = split(dataset.train.labels, spec)
     mean, std = normalisation(dataset, recipe.normalisation)
     common: dict[str, Any] = {"mean": mean, "std": std, "device": device, **share}
+    common["memory_format"] = torch.channels_last  # as the networks of a session are
     quiet: dict[str, Any] = {"shuffle": False, "augmentation": None, **common}
     return Loaders(
         Stream(
             dataset.train,
             recipe.batch_size,
             indices=parts.train,
-            seed=plan.seed,
+            seed=plan.order,
             shuffle=True,
             augmentation=Augmentation(mode=recipe.padding),
             **common,

@@ -20,4 +20,5 @@ def sgd(recipe: Recipe, parameters: Iterable[nn.Parameter], learning_rate: float
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
+        fused=True,  # one kernel for all parameters
     )

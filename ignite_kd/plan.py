@@ -29,8 +29,9 @@ class Plan:
     samples_per_class: int | None = None
     image_size: int | None = None
     seed: int = 0
+    order_seed: int | None = None  # of order and augmentation, where it is not the seed: classmates share the batches
     precision: str = "fp32"
-    compile: bool = False
+    compile: str = "auto"
     processes: int = 1
     # what follows changes where and how fast, but not what comes out
     state_dict_path: str | None = None
@@ -47,6 +48,37 @@ class Plan:
         "state_dict_path", "data_dir", "output_dir", "resume", "device", "num_workers", "time_limit", "tracker",
         "command", "teacher_path", "student_path", "max_epochs",
     )  # fmt: skip
+
+    # what students that learn from the same batches of the same teacher have in common
+    _SHARED: ClassVar = (
+        "dataset", "data_dir", "samples_per_class", "image_size", "teacher", "teacher_path", "max_epochs", "precision",
+        "compile", "processes", "device", "num_workers", "time_limit",
+    )  # fmt: skip
+    _SHARED_BY_RECIPES: ClassVar = (
+        "batch_size", "evaluation_batch_size", "padding", "validation_images", "teacher_batch_statistics",
+        "fresh_split", "foreign_teacher", "normalisation",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.order_seed == self.seed:
+            object.__setattr__(self, "order_seed", None)
+
+    @property
+    def order(self) -> int:
+        """The seed of order and augmentation."""
+        return self.seed if self.order_seed is None else self.order_seed
+
+    def shared(self) -> dict[str, Any]:
+        """What students of one run must have in common, by name."""
+        own = {name: getattr(self, name) for name in self._SHARED}
+        return own | {name: getattr(self.recipe, name) for name in self._SHARED_BY_RECIPES} | {"order": self.order}
+
+    def label(self) -> str:
+        """A short name among classmates: `kd1+vid0.1-seed0`."""
+        methods = "+".join(
+            f"{term.method}{term.factor:g}" for term in self.terms if term.factor and term.method != "ce"
+        )
+        return f"{methods or 'alone'}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
         """The part that a resumed run must share. More epochs go on from where a run is, so they are not in it."""

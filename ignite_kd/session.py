@@ -6,7 +6,7 @@ import itertools
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import click
 import ignite.distributed as idist
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ignite_kd import heads, loaders, models, run_folder
+from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.errors import RunFailed, UserError
@@ -48,11 +49,22 @@ __all__ = ["Session"]
 
 
 class Session:
-    """A training, ready to run. `student` is an engine: anything else may be attached to it before `run()`."""
+    """A training, ready to run. `student` is an engine: anything else may be attached to it before `run()`.
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.recipe = plan, plan.recipe
-        self.stopping = Stopping(plan.time_limit)
+    Args:
+        plan: what to train.
+        beside: a session whose data, teacher and moment of stopping this student shares; `classroom.train` runs both.
+        label: tells this student's lines from those of its classmates.
+    """
+
+    stopping: Stopping
+    compiled: bool
+    folder: Path
+    _lock: IO[str]
+
+    def __init__(self, plan: Plan, beside: Session | None = None, label: str = "") -> None:
+        self.plan, self.recipe, self.label = plan, plan.recipe, label
+        self.stopping = beside.stopping if beside else Stopping(plan.time_limit)
         self.rank, self.processes = idist.get_rank(), idist.get_world_size()
         self.device = idist.device() if self.processes > 1 else pick_device(plan.device)
         self.precision = prepare_precision(plan.precision, self.device)
@@ -67,22 +79,31 @@ class Session:
         self._check_names()
         self.before = self._enter_folder()
         try:
-            self._prepare()
+            self._prepare(beside)
         except BaseException:
-            if self.rank == 0:
-                run_folder.leave(self.folder, self._lock)
+            self.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, beside: Session | None) -> None:
         plan = self.plan
-        split_seed = self.before.get("data", {}).get("split", {}).get("seed")
-        self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
-        self.teacher = self._build_teacher() if plan.teacher else None
+        self._introduces = beside is None  # says what classmates share
+        if beside is None:
+            split_seed = self.before.get("data", {}).get("split", {}).get("seed")
+            self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
+            self.teacher = self._build_teacher() if plan.teacher else None
+        else:
+            self.data, self.teacher = beside.data, beside.teacher
         torch.manual_seed(plan.seed)
         self.model = self.build_model(plan.student)
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
         self.student = self._build_student()
+        self.compiled = beside.compiled if beside else self._decide_to_compile()
+        if self.compiled:
+            size = self.data.train.order.batch_size // self.processes
+            compile_student(self.student, size)
+            if self.teacher is not None and beside is None:
+                compile_teacher(self.teacher, size)
         self._attach_handlers()
         if self.before:
             self._resume()
@@ -103,58 +124,78 @@ class Session:
 
     def run(self) -> int:
         """Train to the end or to a stop; returns the exit status."""
-        plan, state, length = self.plan, self.student.state, len(self.data.train)
-        total = plan.max_epochs * length
-        kept = plan.state_dict_path is None or Path(plan.state_dict_path).exists()
-        if state.iteration >= total and self.before.get("status") == "finished" and kept:
+        from ignite_kd.classroom import train  # which knows sessions, one or several
+
+        return train([self])
+
+    @property
+    def steps_left(self) -> int:
+        """Batches until the training's end."""
+        return self.plan.max_epochs * len(self.data.train) - self.student.state.iteration
+
+    def begin(self) -> bool:
+        """Say what this is; False where it stands finished already."""
+        kept = self.plan.state_dict_path is None or Path(self.plan.state_dict_path).exists()
+        if self.steps_left <= 0 and self.before.get("status") == "finished" and kept:
             self.say(f"{self.folder} is finished: {self.before['summary']}")
-            return 0
-        self._write_record()
+            return False
+        self.note(
+            status="running",
+            identity=self.identity,
+            plan=asdict(self.plan),
+            command=self.plan.command,
+            quirks=self.recipe.quirks(),
+            data=self.data.describe(),
+            parameters=models.parameters(self.model),
+            compiled=self.compiled,
+            versions=versions(),
+            started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        )
         self._describe()
-        started = time.monotonic()
-        if state.iteration < total:
-            try:
-                with self.stopping:
-                    if self._first_stages_are_done():
-                        self.student.run(self.data.train, max_epochs=plan.max_epochs)
-            except RunFailed as error:
-                self.record.update(status="failed", error=str(error))
-                saved = self.checkpoints.files()
-                where = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
-                raise RunFailed(f"{error} ({where})") from None
-            finally:
-                self.console.close()
-        seconds = self.before.get("seconds", 0.0) + time.monotonic() - started
-        self.record.update(seconds=round(seconds, 3))
-        if state.iteration < total:
+        self._started = time.monotonic()
+        return True
+
+    def first_stages_are_done(self) -> bool:
+        """Train what some methods train first; False where that was stopped."""
+        if self.student.state.iteration:  # a checkpoint of the student proper holds what came out of them
+            return True
+        return all(train_first_stage(self, name, stage) for name, stage in self.first_stages.items())
+
+    def failed(self, error: RunFailed) -> RunFailed:
+        """Record that the training came to nothing; the error with what is left to go on from."""
+        saved = self.checkpoints.files()
+        where = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
+        self.note(status="failed", error=str(error))
+        return RunFailed(f"{error} ({where})")
+
+    def finish(self) -> int:
+        """Write and say what came of it; returns the exit status."""
+        seconds = self.before.get("seconds", 0.0) + time.monotonic() - self._started
+        self.note(seconds=round(seconds, 3))
+        if self.steps_left > 0:
             reason = self.stopping.reason or "a handler"
-            self.record.update(status="stopped", reason=reason)
-            done = f"{state.iteration // length} of {self.plan.max_epochs} epochs"
+            self.note(status="stopped", reason=reason)
+            done = f"{self.student.state.iteration // len(self.data.train)} of {self.plan.max_epochs} epochs"
             self.say(f"stopped by {reason} after {done}, saved in {self.folder}; go on with --resume auto")
             return self.stopping.status
         self.say(conclude(self))
         return 0
 
     def close(self) -> None:
-        """Let others into the folder."""
+        """Let others into the folder; one in which nothing came about goes away again."""
         if self.rank == 0:
-            self._lock.close()
+            run_folder.leave(self.folder, self._lock)
 
     def say(self, line: str) -> None:
         """Print a line, once however many processes there are."""
         if self.rank == 0:
-            click.echo(line)
+            click.echo(f"[{self.label}] {line}" if self.label else line)
 
     def _glance(self, teacher: TeacherEngine) -> str:
         """How good a teacher is on some images that it did not see: a wrong file shows here, not after hours."""
         some = list(itertools.islice(self.data.validation or self.data.test or (), 8))
         accuracy = EvaluationEngine(teacher.model, self.device, self.precision).run(some).metrics["accuracy"]
         return f"right on {accuracy:.1%} of {sum(len(batch.labels) for batch in some)} held-out images"
-
-    def _first_stages_are_done(self) -> bool:
-        if self.student.state.iteration:  # a checkpoint of the student proper holds what came out of them
-            return True
-        return all(train_first_stage(self, name, stage) for name, stage in self.first_stages.items())
 
     def _enter_folder(self) -> dict[str, Any]:
         chosen, resuming = run_folder.choose(self.plan) if self.rank == 0 else ("", False)
@@ -171,7 +212,8 @@ class Session:
     def build_model(self, name: str, classes: int | None = None, image_size: int | None = None) -> nn.Module:
         """A fresh network of that name for this data."""
         size = models.size_options(name, image_size or self.data.image_size)
-        return models.build(name, num_classes=classes or len(self.data.classes), **size)
+        model = models.build(name, num_classes=classes or len(self.data.classes), **size)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _build_teacher(self) -> TeacherEngine:
         name, path = str(self.plan.teacher), str(self.plan.teacher_path)
@@ -182,8 +224,6 @@ class Session:
         if warning:
             self.say(warning)
         teacher = TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
-        if self.plan.compile:
-            teacher.model.represent = torch.compile(teacher.model.represent)  # type: ignore
         return teacher
 
     def _build_student(self) -> StudentEngine:
@@ -205,9 +245,20 @@ class Session:
                 f"after the first stage of {', '.join(self.first_stages)} nothing would be learned; "
                 "give another term a factor, e.g. --loss ce:1."
             )
-        if self.plan.compile:
-            self.model.represent = torch.compile(self.model.represent)  # type: ignore
         return student
+
+    def _decide_to_compile(self) -> bool:
+        """What was asked for; else what was decided when the run began; else whether that pays on this machine."""
+        wish = self.plan.compile
+        if wish == "on":
+            check_compiler(self.device)
+        if wish != "auto":
+            return wish == "on"
+        if "compiled" in self.before:
+            return bool(self.before["compiled"])
+        teacher = None if self.teacher is None else self.teacher.model
+        images = self.plan.max_epochs * self.data.train.order.n
+        return compiling_pays(self.device, self.model, teacher, images, self.data.image_size)
 
     def _refuse_a_batch_of_one(self) -> None:
         """A batch norm of vectors cannot learn from one image, and the last batch of an epoch may have but one.
@@ -253,7 +304,7 @@ class Session:
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
         if recipe.test_every_epoch and self.data.test is not None:
             Evaluate(self.data.test, "test").attach(student)
-        self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs)
+        self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs, label=self.label)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", objects, check=finite.check)
         if self.rank == 0:
             if self.best is not None:
@@ -272,6 +323,8 @@ class Session:
                 f"{self.folder} was trained on other data ({known['digest']}, here {self.data.digest}); "
                 "restore that data, or choose another --output-dir."
             )
+        if known and known.get("split") != self.data.describe().get("split"):
+            raise UserError(f"{self.folder} was trained on another split than its classmates; go on with it alone.")
         found = self.checkpoints.load_latest()
         state, length = self.student.state, len(self.data.train)
         if found is not None and state.epoch_length != length:
@@ -286,19 +339,10 @@ class Session:
         self.record.truncate(state.iteration // length)
         self.say(f"resuming {self.folder} after {state.iteration // length} epochs, {state.iteration % length} batches")
 
-    def _write_record(self) -> None:
+    def note(self, **entries: Any) -> None:
+        """Set entries of the run's record."""
         if self.rank == 0:
-            self.record.update(
-                status="running",
-                identity=self.identity,
-                plan=asdict(self.plan),
-                command=self.plan.command,
-                quirks=self.recipe.quirks(),
-                data=self.data.describe(),
-                parameters=models.parameters(self.model),
-                versions=versions(),
-                started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
-            )
+            self.record.update(**entries)
 
     def _describe(self) -> None:
         plan, data = self.plan, self.data
@@ -307,10 +351,11 @@ class Session:
             if data.split
             else ""
         )
-        self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
+        if self._introduces:
+            self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
+            if self.teacher is not None:
+                self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
         self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}")
-        if self.teacher is not None:
-            self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
         terms = (f"{t.factor:g} {t.method}{t.options or ''}" for t in plan.terms if t.factor)
         self.say(f"loss     {' + '.join(terms)}")
         quirks = ", ".join(self.recipe.quirks()) or "none"

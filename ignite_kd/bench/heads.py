@@ -64,7 +64,7 @@ def bench_heads(
         except UserError as error:
             refused.append(Cost(name, refused=str(error)))
             continue
-        works[name] = work_of(head, seen, taught, batch)
+        works[name] = work_of(head, seen, taught, batch, term=head)
 
     timings = {name: summary(seconds) for name, seconds in alternate(works, rounds, device).items()}
     base = timings[student].median
@@ -77,8 +77,10 @@ def bench_heads(
     return costs[0], sorted(costs[1:], key=lambda cost: cost.seconds) + refused
 
 
-def work_of(head: heads.Head, student: Representation, teacher: Representation, batch: Batch) -> Callable[[], None]:
-    """Forward and backward of one head, from features that are there already."""
+def work_of(
+    head: nn.Module, student: Representation, teacher: Representation, batch: Batch, term: Callable[..., Tensor]
+) -> Callable[[], None]:
+    """Forward and backward of one head, from features that are there already; `term` is how it is called."""
     given = [t for t in (student.logits, student.pooled, *student.features.values()) if t is not None]
     given += student.before_relu.values()
 
@@ -86,7 +88,7 @@ def work_of(head: heads.Head, student: Representation, teacher: Representation, 
         for tensor in given:
             tensor.grad = None
         head.zero_grad(set_to_none=True)
-        head(student, teacher, batch).backward()
+        term(student, teacher, batch).backward()
 
     return work
 

@@ -7,9 +7,9 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
 from ignite_kd import data
@@ -23,14 +23,14 @@ __all__ = ["Endless", "PackageLoop"]
 
 
 class PackageLoop:
-    """Students of one session, with all the handlers that a session attaches; `run` takes steps.
+    """Students of sessions side by side, with all the handlers that a session attaches; `run` takes steps.
 
     Everything that this benchmark asks of `Session` is in this class.
 
     Args:
-        plan: the training; its folder is used up.
+        plan: the training of the first; its folder is used up, and those of the others beside it.
         students: how many learn from the same batches of the same teacher.
-        dataset: given to the session instead of being read from files.
+        dataset: given to the first session instead of being read from files.
     """
 
     def __init__(self, plan: Plan, students: int = 1, dataset: Dataset | None = None) -> None:
@@ -38,14 +38,14 @@ class PackageLoop:
         with _silence(), _serving(dataset):
             self.session = session = Session(plan)
             self.build = time.perf_counter() - started
-            session._write_record()
-            session._describe()
+            session.begin()
         self.start_up = (
             time.perf_counter() - started
         )  # until the first step could begin: with a look at how good the teacher is
-        self.students = [session.student]
+        self._sessions = [session]
         for number in range(1, students):
-            self.students.append(_classmate(session, plan.seed + number))
+            self._sessions.append(self._classmate(plan, number))
+        self.students = [each.student for each in self._sessions]
         assert session.teacher is not None
         self.teacher, self.device, self.stream = session.teacher, session.device, session.data.train
         self._loader, self._stop_at = Endless(self.stream), 0
@@ -69,20 +69,19 @@ class PackageLoop:
             if len(self.students) > 1:
                 self._steps.close()
             self.students[0]._internal_run_generator = None
-        self.session.close()
+        for session in self._sessions:
+            session.close()
+
+    def _classmate(self, plan: Plan, number: int) -> Session:
+        seed, folder = plan.seed + number, f"{plan.output_dir}-{number}"
+        with _silence():
+            session = Session(replace(plan, seed=seed, order_seed=plan.order, output_dir=folder), beside=self.session)
+            session.begin()
+        return session
 
     def _pause(self, student: StudentEngine) -> None:
         if student.state.iteration >= self._stop_at:
             Engine.interrupt(student)
-
-
-def _classmate(session: Session, seed: int) -> StudentEngine:
-    """One more student with handlers of its own, of the session's data and teacher."""
-    torch.manual_seed(seed)
-    session.model = session.build_model(session.plan.student)
-    session.student = session._build_student()
-    session._attach_handlers()
-    return session.student
 
 
 class Endless:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -18,7 +17,6 @@ from ignite_kd.bench.heads import leaves, work_of
 from ignite_kd.bench.images import random_images
 from ignite_kd.bench.package_loop import Endless, PackageLoop
 from ignite_kd.bench.timing import Timing, alternate, summary
-from ignite_kd.heads import Head
 from ignite_kd.optimizer import sgd
 from ignite_kd.plan import Plan
 from ignite_kd.recipes import get
@@ -68,11 +66,11 @@ def measure_parts(loop: PackageLoop, flops: dict[str, int], rate: float | None, 
     student, teacher, device = loop.students[0], loop.teacher, loop.device
     batch, more = _batch(loop), iter(Endless(copy.copy(loop.stream)))
     seen, shown = _seen(loop, batch)
-    heads = [work_of(cast(Head, head), seen, shown, batch) for head in student.heads.values()]
+    heads = [work_of(head, seen, shown, batch, student.terms[name]) for name, head in student.heads.items()]
 
     def learn() -> None:
         with student._autocast():
-            logits = represent(student.model, batch.images).logits
+            logits = student.network(batch.images).logits
         student.optimizer.zero_grad(set_to_none=True)
         logits.sum().backward()
 
@@ -124,6 +122,7 @@ def engine_overhead(device: str, rounds: int = 9, steps: int = 100) -> Timing:
             terms=(Term("ce"), Term("kd", 1.0, {"temperature": 2.0})),
             recipe=replace(get("vid"), batch_size=8),
             device=device,
+            compile="off",
             output_dir=str(Path(folder) / "run"),
         )
         loop = PackageLoop(plan, dataset=dataset)

@@ -44,7 +44,7 @@ class Classroom:
     seconds: float  # for all of them
     spread: float
     ratio: float
-    first: float  # seconds of the very first step, in which networks are compiled where that was asked for
+    first: float  # seconds of the very first step, in which networks are compiled, where they are
     share: float | None  # of the machine's matrix rate
     mebibytes: float | None  # that a step adds at its peak
 
@@ -88,7 +88,7 @@ def bench_step(
     data_dir: str = "./data/",
     batch_size: int = 128,
     precision: str = "fp32",
-    compile: bool = False,
+    compile: str = "auto",
     students: Sequence[int] = (1, 2, 4, 8),
     workers: int = 2,
     rounds: int = 5,
@@ -98,6 +98,7 @@ def bench_step(
     """Measure; nothing is chosen by what was measured. The teacher has random weights: speed does not depend on them.
 
     Args:
+        compile: `on`, `off`, or `auto` as a training of 200 epochs decides it.
         terms: cross-entropy, KD with temperature 2 and 0.1 VID where none are given, as in the released code; other
             terms than these are this package's heads in the plain loop too.
         steps: of each loop in a round; by default 3, on a GPU 100. A round begins with two batches a worker ready, so
@@ -153,13 +154,14 @@ def bench_step(
         rates = {kind: count / summary(seconds[kind]).median for kind, (_, count) in products.items()}
         kind = machine.number_format(precision, place)
         one = next(iter(loops.values()))
+        compiled = one.session.compiled
         flops = step_flops(one, size)
         classrooms = []
         for count, loop in loops.items():
             timing = timings[str(count)]
             done = flops["teacher forward"] + count * (sum(flops.values()) - flops["teacher forward"])
             share = done / timing.median / rates[kind] if kind in rates else None
-            seen = not compile or place.type == "cuda"  # operations inside a compiled network are not seen
+            seen = not compiled or place.type == "cuda"  # operations inside a compiled network are not seen
             peak = peak_of(partial(loop.run, 1), place) / _MIB if seen else None
             ratio = timings["plain"].median / (timing.median / count)
             classrooms.append(Classroom(count, timing.median, timing.spread, ratio, first[count], share, peak))
@@ -171,7 +173,7 @@ def bench_step(
         task={
             "student": student, "teacher": teacher, "loss": [_word(term) for term in terms], "dataset": dataset,
             "images": source, "batch_size": batch_size, "precision": precision, "compile": compile,
-            "workers": workers, "rounds": rounds, "steps": steps,
+            "compiled": compiled, "workers": workers, "rounds": rounds, "steps": steps,
         },
         machine=machine.describe(place),
         plain=timings["plain"],
@@ -186,7 +188,7 @@ def bench_step(
         overhead=engine_overhead(device),
         build=one.build,
         start_up=one.start_up,
-        compilation=classrooms[0].first - classrooms[0].seconds if compile else None,
+        compilation=classrooms[0].first - classrooms[0].seconds if compiled else None,
         help=machine.help_seconds(),
     )  # fmt: skip
 

@@ -63,7 +63,16 @@ def command(context: click.Context) -> int | None:
     default="fp32",
     help="Of this package; the released loop stays as it is.",
 )
-@option("--compile", "compile_", group="Task", is_flag=True, help="Compile this package's networks.")
+@option(
+    "--compile",
+    "compile_",
+    group="Task",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    is_flag=False,
+    flag_value="on",
+    help="Compile this package's networks and heads; auto: as a training of 200 epochs decides.",
+)
 @option(
     "--students",
     group="Measurement",
@@ -82,7 +91,7 @@ def command(context: click.Context) -> int | None:
     help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one.",
 )
 @option("--json", "as_json", group="Measurement", is_flag=True, help="For machines.")
-def step(loss: tuple[str, ...], compile_: bool, as_json: bool, **settings: Any) -> int:
+def step(loss: tuple[str, ...], compile_: str, as_json: bool, **settings: Any) -> int:
     """A training step, beside one of the plain loop that the VID code was released with.
 
     They take turns in one process, as do one and several students of one teacher. Parts of the step stand beside what
@@ -189,7 +198,7 @@ def _page(report: Report) -> str:
     task, machine = report.task, report.machine
     borrowed = f"; the released loop has this package's {', '.join(report.borrowed)}" if report.borrowed else ""
     threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
-    compiled = ", compiled" if task["compile"] else ""
+    compiled = ", compiled" if task["compiled"] else ""
     lines = [
         f"{task['teacher']} → {task['student']}, {' + '.join(task['loss'])}{borrowed}",
         f"batch {task['batch_size']} of {task['dataset']} ({task['images']} images), {task['precision']}{compiled}, "

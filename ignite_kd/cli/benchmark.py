@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import all_of, data_options, folder_options, machine_options, option, seed_option
+from ignite_kd.cli.options import (
+    all_of,
+    data_options,
+    folder_options,
+    machine_options,
+    option,
+    seed_option,
+    students_options,
+)
 from ignite_kd.errors import UserError
 from ignite_kd.recipes import Recipe, get
 
@@ -41,6 +49,7 @@ def benchmark_options(folder: str, trial: str) -> Callable[[Callable[..., Any]],
         option("-t", "--trial", group="Run", default=trial, help="A repetition: names the folder, and is the seed."),
         seed_option(None, "  [default: the trial, where that is a number]"),
         folder_options(folder),
+        students_options(),
         option("--print_freq", "--tb_freq", "--save_freq", "ignored_frequency", group="Run", type=int,
                help="Accepted, without effect: progress shows itself, every epoch is saved."),
         machine_options(),
@@ -48,7 +57,7 @@ def benchmark_options(folder: str, trial: str) -> Callable[[Callable[..., Any]],
 
 
 def prepared(settings: dict[str, Any], folder: Path, network: str) -> dict[str, Any]:
-    """What is left of `settings` for `cli.training.train`: a run in `folder` unless another was named."""
+    """What is left of `settings` for `cli.training.plan_of`: a run in `folder` unless another was named."""
     trial = settings.pop("trial")
     if settings["seed"] is None:
         settings["seed"] = int(trial) if trial.isdecimal() and len(trial) < 10 else 0

@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, command_line, option
+from ignite_kd.cli.options import command_line, option
+from ignite_kd.cli.training import TrainingCommand, plan_of
 from ignite_kd.cli.zoo import network, prepared, recipe_of, shown_result, zoo_options
 from ignite_kd.errors import UserError
 
 __all__ = ["command"]
 
 
-@click.command("distill", cls=GroupedCommand)
+@click.command("distill", cls=TrainingCommand)
 @option("--teacher", group="Networks", default="", metavar="KIND", help="resnet or wideresnet.")
 @option("--depth", group="Networks", default=0, help="The teacher's depth.")
 @option(
@@ -38,11 +39,10 @@ __all__ = ["command"]
 def command(
     teacher: str, depth: int, wfactor: int, tn: str, path_t: str | None,
     student: str, sdepth: int, swfactor: int, stn: str, distype: str, shown: str | None, **shared: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Train a student on labels and on a trained teacher, with the factor of the CIFAR-100 benchmark."""
     if shown:
         return shown_result(shown)
-    from ignite_kd.cli.training import train
     from ignite_kd.recipes import zoo
 
     taught_by = network(teacher, depth, wfactor, ("--teacher", "--depth", "--wfactor"))
@@ -52,7 +52,7 @@ def command(
     recipe = recipe_of(shared)
     terms = zoo.terms(distype, recipe)
     base, full = Path("checkpoints") / shared["dataset"], f"{name}_distilled_by_{taught_by}_{tn}th"
-    return train(
+    return plan_of(
         prepared(shared, base / full / distype.upper() / stn) | {"recipe": recipe},
         student=name,
         teacher=taught_by,

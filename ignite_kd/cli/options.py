@@ -21,6 +21,7 @@ __all__ = [
     "option",
     "run_options",
     "seed_option",
+    "students_options",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -108,12 +109,28 @@ def run_options(state_dict_path: str) -> Decorator:
         option("--state-dict-path", group=group, default=state_dict_path, metavar="FILE",
                help="Where the trained weights go."),
         folder_options(),
+        students_options(),
     )  # fmt: skip
 
 
 def seed_option(default: int | None = 0, otherwise: str = "") -> Decorator:
-    return option("--seed", group="Run", type=click.IntRange(0, 2**32 - 1), default=default,
-                  help=f"Of weights, order and augmentation.{otherwise}")  # fmt: skip
+    group = "Run"
+    return all_of(
+        option("--seed", group=group, type=click.IntRange(0, 2**32 - 1), default=default,
+               help=f"Of weights, order and augmentation.{otherwise}"),
+        option("--order-seed", group=group, type=click.IntRange(0, 2**32 - 1),
+               help="Of order and augmentation alone.  [default: the seed, of the first student]"),
+    )  # fmt: skip
+
+
+def students_options() -> Decorator:
+    group = "Students"
+    return all_of(
+        option("--students", group=group, type=click.IntRange(1), default=1, metavar="N",
+               help="Train N with consecutive seeds on the same batches; a teacher looks once at each."),
+        option("--student-run", group=group, multiple=True, metavar='"OPTIONS"',
+               help="A student that differs in these options, e.g. \"--loss kd:1 --seed 3\"; repeatable."),
+    )  # fmt: skip
 
 
 def folder_options(default: str = "one under ./runs/") -> Decorator:
@@ -136,7 +153,9 @@ def machine_options() -> Decorator:
                help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."),
         option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",
                help="Number format of the networks' arithmetic."),
-        option("--compile", "compile_", group=group, is_flag=True, help="Compile the networks with torch.compile."),
+        option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off"]), default="auto",
+               is_flag=False, flag_value="on",
+               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
     )  # fmt: skip

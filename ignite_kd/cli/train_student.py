@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ignite_kd.cli.benchmark import benchmark_options, prepared, recipe_of
-from ignite_kd.cli.options import GroupedCommand, command_line, given, option
+from ignite_kd.cli.options import command_line, given, option
+from ignite_kd.cli.training import TrainingCommand, plan_of
 from ignite_kd.errors import UserError
+
+if TYPE_CHECKING:
+    from ignite_kd.plan import Plan
 
 __all__ = ["command"]
 
 
-@click.command("train-student", cls=GroupedCommand)
+@click.command("train-student", cls=TrainingCommand)
 @option(
     "--path_t",
     group="Networks",
@@ -62,9 +66,8 @@ __all__ = ["command"]
 @benchmark_options("one under ./save/student_model/", trial="1")
 def command(
     path_t: str, model_t: str | None, model_s: str, path_s: str | None, loss: tuple[str, ...], **shared: Any
-) -> int:
+) -> Plan:
     """Train a student on labels and on a trained teacher: γ · CE + α · KD + β · METHOD."""
-    from ignite_kd.cli.training import train
     from ignite_kd.recipes import crd
     from ignite_kd.terms import Term
 
@@ -115,7 +118,7 @@ def command(
         name = f"S-{model_s}_T-{teacher}_{dataset}_r-{gamma}_b-{beta}_{trial}_{itrd}"
     if any(map(given, ("loss", "hint_layer", "kd_temperature", *_MEMORY))):  # which the originals' names leave out
         name += f"_{hashlib.sha256(repr(terms).encode()).hexdigest()[:8]}"
-    return train(
+    return plan_of(
         prepared(shared, Path("save") / "student_model" / name.replace(":", "-"), model_s) | {"recipe": recipe},
         student=model_s,
         student_path=path_s,

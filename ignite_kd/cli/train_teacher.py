@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ignite_kd.cli.benchmark import benchmark_options, prepared, recipe_of
-from ignite_kd.cli.options import GroupedCommand, command_line, option
+from ignite_kd.cli.options import command_line, option
+from ignite_kd.cli.training import TrainingCommand, plan_of
+
+if TYPE_CHECKING:
+    from ignite_kd.plan import Plan
 
 __all__ = ["command"]
 
 
-@click.command("train-teacher", cls=GroupedCommand)
+@click.command("train-teacher", cls=TrainingCommand)
 @option("--model", group="Network", default="resnet110", metavar="NAME", help="Any of `ignite-kd list models`.")
 @benchmark_options("one under ./save/models/", trial="0")
-def command(model: str, **shared: Any) -> int:
+def command(model: str, **shared: Any) -> Plan:
     """Train a teacher, or the student that a transfer is compared with, on labels alone."""
-    from ignite_kd.cli.training import train
     from ignite_kd.terms import Term
 
     recipe = recipe_of(shared)
@@ -33,7 +36,7 @@ def command(model: str, **shared: Any) -> int:
         shared["trial"],
     )
     folder = Path("save") / "models" / "_".join(map(str, words)).replace(":", "-")
-    return train(
+    return plan_of(
         prepared(shared, folder, model) | {"recipe": recipe},
         student=model,
         terms=(Term("ce"),),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ignite_kd.cli.options import (
-    GroupedCommand,
     command_line,
     data_options,
     given,
@@ -15,11 +14,15 @@ from ignite_kd.cli.options import (
     option,
     run_options,
 )
+from ignite_kd.cli.training import TrainingCommand, plan_of
+
+if TYPE_CHECKING:
+    from ignite_kd.plan import Plan
 
 __all__ = ["command"]
 
 
-@click.command("train-with-transfer", cls=GroupedCommand)
+@click.command("train-with-transfer", cls=TrainingCommand)
 @option("--student-depth", group="Networks", default=16, help="Depth of the student's wide residual network.")
 @option("--student-width", group="Networks", default=1, help="Its width.")
 @option("--teacher-depth", group="Networks", default=40, help="Depth of the teacher's wide residual network.")
@@ -59,9 +62,8 @@ def command(
     knowledge_distillation_temperature: float,
     loss: tuple[str, ...],
     **shared: Any,
-) -> int:
+) -> Plan:
     """Train a student on labels and on what a trained teacher makes of the same images."""
-    from ignite_kd.cli.training import train
     from ignite_kd.errors import UserError
     from ignite_kd.plan import Term
 
@@ -80,7 +82,7 @@ def command(
         )
     if not any(term.method == "ce" for term in named):
         named.insert(0, Term("ce"))
-    return train(
+    return plan_of(
         shared,
         student=student or f"wrn_{student_depth}_{student_width}",
         teacher=teacher or f"wrn_{teacher_depth}_{teacher_width}",

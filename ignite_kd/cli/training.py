@@ -1,20 +1,103 @@
-"""From the options that all trainings share to a plan that runs."""
+"""What every command that trains does with its options: a plan for each student, then one training of them all."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
-from typing import Any
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ignite_kd import recipes
+import click
+
+from ignite_kd.cli.options import GroupedCommand
 from ignite_kd.errors import UserError
-from ignite_kd.plan import Plan, Term
 
-__all__ = ["check_terms", "train"]
+if TYPE_CHECKING:
+    from ignite_kd.plan import Plan, Term
+
+__all__ = ["TrainingCommand", "check_terms", "plan_of"]
 
 
-def train(shared: dict[str, Any], **wanted: Any) -> int:
-    """Check what can be checked at once, then train; returns the exit status."""
+class TrainingCommand(GroupedCommand):
+    """A command whose function makes a `Plan` of its options; calling it trains.
+
+    `--student-run "OPTIONS"` makes one more plan with these options instead of those outside, `--students N` repeats
+    each with the next seeds. A function that returns a number has done something else, and that is the exit status.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = self._typed(ctx, list(args))
+        rest = super().parse_args(ctx, args)
+        ctx.meta[__name__] = typed
+        return rest
+
+    def invoke(self, ctx: click.Context) -> int:
+        runs, count = ctx.params.pop("student_run"), ctx.params.pop("students")
+        if not runs and count == 1:
+            plans = [super().invoke(ctx)]
+        else:
+            plans = [self._plan(ctx, typed) for typed in list(self._repeated(ctx, count, runs))]
+        if isinstance(plans[0], int):
+            return plans[0]
+        shared_order = plans[0].order
+
+        from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
+
+        return launch([dataclasses.replace(plan, order_seed=shared_order) for plan in plans])
+
+    def _repeated(self, ctx: click.Context, count: int, runs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        """What would have been typed for each student alone."""
+        outside = {k: v for k, v in ctx.meta[__name__].items() if k not in ("student_run", "students")}
+        for run in runs or ("",):
+            try:
+                inside = self._typed(ctx, shlex.split(run))
+            except (click.UsageError, ValueError) as error:
+                told = error.format_message() if isinstance(error, click.UsageError) else str(error)
+                raise UserError(f"--student-run '{run}': {told}") from None
+            if "student_run" in inside or "students" in inside:
+                raise UserError(f"--student-run '{run}': students of a student; write one --student-run for each.")
+            typed = outside | inside
+            for i in range(count):
+                yield typed | self._next_seed(typed, i)
+
+    def _next_seed(self, typed: dict[str, Any], i: int) -> dict[str, Any]:
+        """The seed of repetition `i`; in the benchmark a trial is the seed, and names the folder."""
+        usual = {str(parameter.name): parameter.default for parameter in self.params}
+        changes = {}
+        for name in ("trial", "seed"):
+            value = typed.get(name, usual.get(name))
+            if i and str(value).isdecimal():
+                changes[name] = str(int(str(value)) + i)
+        return changes
+
+    def _plan(self, ctx: click.Context, typed: dict[str, Any]) -> Any:
+        with self.make_context(str(ctx.info_name), self._words(typed), parent=ctx.parent) as own:
+            del own.params["student_run"], own.params["students"]
+            return super().invoke(own)
+
+    def _words(self, typed: dict[str, Any]) -> list[str]:
+        """A command line that says it."""
+        words = []
+        for parameter in self.params:
+            found = typed.get(str(parameter.name), [])
+            for value in found if isinstance(found, list) else [found]:
+                words.append(f"{parameter.opts[-1]}={value}" if isinstance(value, str) else parameter.opts[-1])
+        return words
+
+    def _typed(self, ctx: click.Context, args: list[str]) -> dict[str, Any]:
+        """The options among the words, by parameter, as they were typed."""
+        found, rest, _ = self.make_parser(ctx).parse_args(args)
+        if rest:
+            raise click.UsageError(f"Got unexpected extra argument ({' '.join(rest)})")
+        return dict(found)
+
+
+def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
+    """A plan from the options that all trainings share and those of a command; checks what can be checked at once."""
+    from ignite_kd import recipes
+    from ignite_kd.plan import Plan
+
     settings = dict(shared)
     recipe = settings.pop("recipe")
     recipe = recipe if isinstance(recipe, recipes.Recipe) else recipes.get(recipe)
@@ -29,10 +112,7 @@ def train(shared: dict[str, Any], **wanted: Any) -> int:
         **wanted,
     )
     check_terms(plan.terms)
-
-    from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
-
-    return launch(plan)
+    return plan
 
 
 def check_terms(terms: Sequence[Term]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import all_of, folder_options, machine_options, option, seed_option
+from ignite_kd.cli.options import all_of, folder_options, machine_options, option, seed_option, students_options
 from ignite_kd.errors import UserError
 from ignite_kd.recipes import Recipe, get
 from ignite_kd.recipes.zoo import milestones
@@ -39,6 +39,7 @@ def zoo_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         option("--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: 32]"),
         seed_option(),
         folder_options("one under ./checkpoints/"),
+        students_options(),
         option("-p", "--print-freq", "ignored_frequency", group="Run", type=int, show_default=False,
                help="Accepted, without effect: progress shows itself."),
         option("--test", "shown", group="Run", metavar="FILE", help="Say what is known of trained weights, and end."),
@@ -72,7 +73,7 @@ def network(kind: str, depth: int, factor: int, flags: tuple[str, str, str]) -> 
 
 
 def prepared(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What is left of `settings` for `cli.training.train`: a run in `folder` unless another was named."""
+    """What is left of `settings` for `cli.training.plan_of`: a run in `folder` unless another was named."""
     folder = Path(settings.pop("output_dir") or folder)
     return settings | {"max_epochs": None, "output_dir": str(folder), "state_dict_path": str(folder / "weight.pth")}
 

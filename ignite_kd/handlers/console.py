@@ -25,12 +25,18 @@ class Console:
         stream: standard error for the bar, standard output for the lines, unless one is given.
         total_epochs: to tell the remaining time; by default those of the engine's run.
         shown: which of `state.metrics`, where they are there.
+        label: begins each line; with one there is no bar, because several would overwrite each other.
     """
 
     def __init__(
-        self, stream: TextIO | None = None, total_epochs: int | None = None, shown: Sequence[str] = _SHOWN
+        self,
+        stream: TextIO | None = None,
+        total_epochs: int | None = None,
+        shown: Sequence[str] = _SHOWN,
+        label: str = "",
     ) -> None:
-        self.terminal = (stream or sys.stderr).isatty()
+        self.label = f"[{label}] " if label else ""
+        self.terminal = not label and (stream or sys.stderr).isatty()
         self.stream = stream or (sys.stderr if self.terminal else sys.stdout)
         self.total_epochs, self.shown = total_epochs, tuple(shown)
         self._bar: tqdm | None = None
@@ -66,7 +72,7 @@ class Console:
         found = [(name, state.metrics[name]) for name in self.shown if name in state.metrics]
         values = "  ".join(f"{name.replace('/', ' ')} {value:{_format(name)}}" for name, value in found)
         rate = student.optimizer.param_groups[0]["lr"]
-        line = f"epoch {state.epoch}/{total}  {values}  lr {rate:g}"
+        line = f"{self.label}epoch {state.epoch}/{total}  {values}  lr {rate:g}"
         if self._bar is not None:
             self._bar.write(line, file=self.stream)
             return

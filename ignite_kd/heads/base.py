@@ -77,7 +77,7 @@ class Head(nn.Module):
         state = student.state
         if self.needs_teacher and state.teacher is None:
             raise RuntimeError(f"the head '{name}' needs a teacher: teacher.attach(student) before the run.")
-        student.add_loss(name, student.factors[name] * self(state.student, state.teacher, state.batch))
+        student.add_loss(name, student.factors[name] * student.terms[name](state.student, state.teacher, state.batch))
 
 
 def at_least_float32(x: Tensor) -> Tensor:

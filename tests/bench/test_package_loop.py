@@ -23,6 +23,7 @@ def plan(tmp_path):
         recipe=recipes.get("vid,batch_size=8"),
         terms=(Term("ce"), Term("kd", 1.0, {"temperature": 2.0})),
         device="cpu",
+        compile="off",
         output_dir=str(tmp_path / "run"),
     )
 

@@ -26,6 +26,7 @@ def start(tmp_path):
             recipe=recipes.get(f"vid,batch_size={BATCH}"),
             terms=terms,
             device="cpu",
+            compile="off",
             output_dir=str(tmp_path / "run"),
         )
         loops.append(PackageLoop(plan, dataset=random_images("cifar10", 10, train=20, test=4)))

@@ -11,8 +11,18 @@ from ignite_kd.bench.parts import engine_overhead
 from ignite_kd.bench.step import bench_step
 from ignite_kd.plan import Term
 
-TINY = {"student": "wrn_10_1", "teacher": "wrn_10_2", "batch_size": 8, "rounds": 1, "steps": 1, "device": "cpu"}
-WORDS = "bench step --student wrn_10_1 --teacher wrn_10_2 --batch-size 8 --rounds 1 --steps 1 --device cpu"
+TINY = {
+    "student": "wrn_10_1",
+    "teacher": "wrn_10_2",
+    "batch_size": 8,
+    "rounds": 1,
+    "steps": 1,
+    "device": "cpu",
+    "compile": "off",
+}
+WORDS = (
+    "bench step --student wrn_10_1 --teacher wrn_10_2 --batch-size 8 --rounds 1 --steps 1 --device cpu --compile off"
+)
 
 
 @pytest.fixture
@@ -42,8 +52,8 @@ def test_the_command_prints_one_json_object_with_everything(few_images):
     }  # fmt: skip
     assert found["task"] == {
         "student": "wrn_10_1", "teacher": "wrn_10_2", "loss": ["ce:1", "kd:1,temperature=2.0", "vid:0.1"],
-        "dataset": "cifar10", "images": "random", "batch_size": 8, "precision": "fp32", "compile": False,
-        "workers": 0, "rounds": 1, "steps": 1,
+        "dataset": "cifar10", "images": "random", "batch_size": 8, "precision": "fp32", "compile": "off",
+        "compiled": False, "workers": 0, "rounds": 1, "steps": 1,
     }  # fmt: skip
     zero = {path for path, value in numbers(found).items() if not value > 0}
     # one round has no spread, workers were switched off, and only products have a count

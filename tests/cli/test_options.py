@@ -36,10 +36,13 @@ OURS = {
     "--samples-per-class": None,
     "--image-size": None,
     "--seed": 0,
+    "--order-seed": None,
+    "--students": 1,
+    "--student-run": None,
     "--output-dir": None,
     "--resume": "never",
     "--precision": "fp32",
-    "--compile": False,
+    "--compile": "auto",
     "--time-limit": None,
     "--nproc-per-node": 1,
     "--tracker": None,
@@ -75,7 +78,7 @@ def test_help_is_grouped(capsys):
         run(with_transfer, ["--help"])
     shown = capsys.readouterr().out
     assert [line[:-1] for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
-        "Networks", "Loss", "Data", "Run", "Machine", "Help",
+        "Networks", "Loss", "Data", "Run", "Students", "Machine", "Help",
     ]  # fmt: skip
 
 

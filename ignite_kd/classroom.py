@@ -1,0 +1,114 @@
+"""Several trainings in one: students that share batches and a teacher's forward pass, each as if it ran alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.plan import Plan
+from ignite_kd.session import Session
+from ignite_kd.together import run_together
+
+__all__ = ["classmates", "sessions_of", "train"]
+
+
+def classmates(plans: Sequence[Plan]) -> dict[str, Plan]:
+    """The plans by the names that tell them apart, each with a folder and a file of weights of its own."""
+    if len(plans) == 1:
+        return {"": plans[0]}
+    for plan in plans[1:]:
+        _refuse_what_is_not_shared(plans[0].shared(), plan.shared())
+    named: dict[str, Plan] = {}
+    labels = [plan.label() for plan in plans]
+    for plan, label in zip(plans, labels, strict=True):
+        if labels.count(label) > 1:
+            label = f"{label}-{plan.title()[-8:]}"
+        if label in named:
+            raise UserError(f"two students are alike ({label}); give each another --seed, --loss or network.")
+        named[label] = plan
+    folders = [plan.output_dir for plan in plans]
+    files = [plan.state_dict_path for plan in plans]
+    for label, plan in named.items():
+        if plan.output_dir is not None and folders.count(plan.output_dir) > 1:
+            plan = replace(plan, output_dir=str(Path(plan.output_dir) / label))
+        if plan.state_dict_path is not None and files.count(plan.state_dict_path) > 1:
+            path = Path(plan.state_dict_path)
+            plan = replace(plan, state_dict_path=str(path.with_name(f"{path.stem}-{label}{path.suffix}")))
+        named[label] = plan
+    return named
+
+
+@contextmanager
+def sessions_of(named: dict[str, Plan]) -> Iterator[list[Session]]:
+    """A session for each plan, beside the first one; the folders are let go of at the end."""
+    with ExitStack() as stack:
+        sessions: list[Session] = []
+        for label, plan in named.items():
+            sessions.append(Session(plan, beside=sessions[0] if sessions else None, label=label))
+            stack.callback(sessions[-1].close)
+        yield sessions
+
+
+def train(sessions: Sequence[Session]) -> int:
+    """Train the students of these sessions to the end or to a stop; returns the exit status.
+
+    One that fails is recorded and told of, and the others go on.
+    """
+    failures: list[Session] = []
+
+    def failed(session: Session, error: Exception) -> None:
+        if not isinstance(error, RunFailed):
+            raise error
+        told = session.failed(error)
+        if len(sessions) == 1:
+            raise told from None
+        session.say(f"failed: {told}")
+        failures.append(session)
+
+    try:
+        begun = [session for session in sessions if session.begin()]
+        for session in begun:
+            session.note(classmates=[str(other.folder) for other in sessions if other is not session])
+        ready = []
+        with sessions[0].stopping as stopping:
+            for session in begun:
+                try:
+                    if session.steps_left > 0 and not stopping.reason and session.first_stages_are_done():
+                        ready.append(session)
+                except RunFailed as error:
+                    failed(session, error)
+            _learn(ready, failed)
+    finally:
+        for session in sessions:
+            session.console.close()
+    statuses = [session.finish() for session in begun if session not in failures]
+    if failures:
+        names = ", ".join(session.label for session in failures)
+        raise RunFailed(f"{len(failures)} of {len(sessions)} students failed: {names}; the others went on.")
+    return max(statuses, default=0)
+
+
+def _learn(sessions: Sequence[Session], failed: Callable[[Session, Exception], None]) -> None:
+    if len(sessions) == 1:  # needs no pauses
+        (session,) = sessions
+        try:
+            session.student.run(session.data.train, max_epochs=session.plan.max_epochs)
+        except RunFailed as error:
+            failed(session, error)
+    elif sessions:
+        owners = {session.student: session for session in sessions}
+        loader, epochs = sessions[0].data.train, sessions[0].plan.max_epochs
+        run_together(list(owners), loader, epochs, failed=lambda student, error: failed(owners[student], error))
+
+
+def _refuse_what_is_not_shared(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for name, value in one.items():
+        if other[name] != value:
+            raise UserError(
+                f"students of one run share {name}, but {value!r} and {other[name]!r} were given; "
+                "train those that differ in runs of their own."
+            )
