@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import time
@@ -31,23 +32,26 @@ class PackageLoop:
         plan: the training of the first; its folder is used up, and those of the others beside it.
         students: how many learn from the same batches of the same teacher.
         dataset: given to the first session instead of being read from files.
+        beside: a loop whose data and teacher this one uses too, so that neither is made again.
     """
 
-    def __init__(self, plan: Plan, students: int = 1, dataset: Dataset | None = None) -> None:
+    def __init__(
+        self, plan: Plan, students: int = 1, dataset: Dataset | None = None, beside: PackageLoop | None = None
+    ) -> None:
         started = time.perf_counter()
         with _silence(), _serving(dataset):
-            self.session = session = Session(plan)
+            session = Session(plan, beside=beside.session if beside else None)
             self.build = time.perf_counter() - started
             session.begin()
         self.start_up = (
             time.perf_counter() - started
         )  # until the first step could begin: with a look at how good the teacher is
-        self._sessions = [session]
+        self.session, self._sessions = session, [session]
         for number in range(1, students):
             self._sessions.append(self._classmate(plan, number))
         self.students = [each.student for each in self._sessions]
         assert session.teacher is not None
-        self.teacher, self.device, self.stream = session.teacher, session.device, session.data.train
+        self.teacher, self.device, self.stream = session.teacher, session.device, copy.copy(session.data.train)
         self._loader, self._stop_at = Endless(self.stream), 0
         if students == 1:
             session.student.add_event_handler(Events.ITERATION_COMPLETED, self._pause)

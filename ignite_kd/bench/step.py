@@ -127,11 +127,11 @@ def bench_step(
             dataset=dataset, data_dir=data_dir, precision=precision, compile=compile, device=device,
         )  # fmt: skip
         loops: dict[int, PackageLoop] = {}
+        # real files are read by the first session itself: that is a part of its start
+        given, one = images if source != "real" else None, None
         for count in students:
-            numbered = replace(plan, output_dir=str(Path(folder) / f"run-{count}"))
-            # real files are read by the first session itself: that is a part of its start
-            given = images if source != "real" or loops else None
-            loops[count] = PackageLoop(numbered, count, given)
+            loops[count] = PackageLoop(replace(plan, output_dir=f"{folder}/run-{count}"), count, given, beside=one)
+            one = one or loops[count]
             ends.callback(loops[count].close)
         plain_student, plain_teacher = own.to(place), copy.deepcopy(shown).to(place)
         pictures = picture_loader(images, batch_size, workers, pin_memory=place.type == "cuda")
@@ -153,7 +153,7 @@ def bench_step(
         timings = {name: summary([spent / steps for spent in found]) for name, found in seconds.items()}
         rates = {kind: count / summary(seconds[kind]).median for kind, (_, count) in products.items()}
         kind = machine.number_format(precision, place)
-        one = next(iter(loops.values()))
+        assert one is not None
         compiled = one.session.compiled
         flops = step_flops(one, size)
         classrooms = []

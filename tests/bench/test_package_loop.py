@@ -32,8 +32,9 @@ def plan(tmp_path):
 def start(plan, tmp_path):
     loops = []
 
-    def start(students=1):
-        loops.append(PackageLoop(replace(plan, output_dir=str(tmp_path / f"run-{len(loops)}")), students, DATASET))
+    def start(students=1, **others):
+        own = replace(plan, output_dir=str(tmp_path / f"run-{len(loops)}"))
+        loops.append(PackageLoop(own, students, DATASET, **others))
         return loops[-1]
 
     yield start
@@ -50,11 +51,11 @@ def plainly(loop, steps):
 
 
 def test_stopping_and_going_on_changes_nothing(start):
-    expected, loop, together = plainly(start(), 3), start(), start(2)
-    for each in (loop, together):
-        each.run(1)
-        each.run(2)
-    assert [student.state.iteration for student in (*loop.students, *together.students)] == [3, 3, 3]
+    expected, loop = plainly(start(), 6), start()
+    together = start(2, beside=loop)
+    for each in (loop, together, loop, together):  # by turns, over the end of an epoch
+        each.run(3)
+    assert [student.state.iteration for student in (*loop.students, *together.students)] == [6, 6, 6]
     for student in (loop.students[0], together.students[0]):
         found = student.model.state_dict()
         assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
