@@ -35,6 +35,8 @@ class PackageLoop:
         beside: a loop whose data and teacher this one uses too, so that neither is made again.
     """
 
+    session: Session
+
     def __init__(
         self, plan: Plan, students: int = 1, dataset: Dataset | None = None, beside: PackageLoop | None = None
     ) -> None:
@@ -43,9 +45,7 @@ class PackageLoop:
             session = Session(plan, beside=beside.session if beside else None)
             self.build = time.perf_counter() - started
             session.begin()
-        self.start_up = (
-            time.perf_counter() - started
-        )  # until the first step could begin: with a look at how good the teacher is
+        self.start_up = time.perf_counter() - started  # with a look at how good the teacher is
         self.session, self._sessions = session, [session]
         for number in range(1, students):
             self._sessions.append(self._classmate(plan, number))
