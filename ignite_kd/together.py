@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -11,7 +11,7 @@ from ignite.engine.events import State
 from ignite_kd.engines import StudentEngine
 from ignite_kd.representation import Batch
 
-__all__ = ["run_together"]
+__all__ = ["run_together", "step_together"]
 
 
 class _Feed:
@@ -84,8 +84,20 @@ def run_together(
     Args:
         failed: is called with a student and what its step raised, and the others go on; without it that is raised.
     """
+    for _ in step_together(students, loader, max_epochs, failed):
+        pass
+    return [student.state for student in students]
+
+
+def step_together(
+    students: Sequence[StudentEngine],
+    loader: Iterable[Any],
+    max_epochs: int,
+    failed: Callable[[StudentEngine, Exception], None] | None = None,
+) -> Generator[None, None, None]:
+    """`run_together`, which stops after each batch until it is asked to go on."""
     if not students:
-        return []
+        return
     if len(set(map(id, students))) < len(students):
         raise ValueError("a student is named twice; each takes one step a batch, so build an engine for each.")
     if not hasattr(loader, "__len__"):
@@ -119,13 +131,13 @@ def run_together(
                     go_on(classmate, batch)
             if not any(classmate.learning for classmate in classmates):
                 break
+            yield
         for classmate in classmates:
             if classmate.learning:
                 go_on(classmate)
     finally:
         for classmate in classmates:
             classmate.leave()
-    return [student.state for student in students]
 
 
 def _beginning(state: State, length: int, max_epochs: int) -> int:

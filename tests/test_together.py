@@ -16,7 +16,7 @@ from ignite_kd.events import DistillationEvents
 from ignite_kd.heads import KD, VID, CrossEntropy
 from ignite_kd.models import WideResNet
 from ignite_kd.representation import Batch
-from ignite_kd.together import run_together
+from ignite_kd.together import run_together, step_together
 
 GENERATOR = torch.Generator().manual_seed(1)
 LOADER = [(torch.randn(4, 3, 4, 4, generator=GENERATOR), torch.tensor([0, 1, 2, i % 3])) for i in range(3)]
@@ -533,6 +533,18 @@ def test_an_endless_loader_is_drawn_from_as_often_as_there_are_steps():
     alone.run(Endless(), max_epochs=3)
     run_together(students, Counting(), max_epochs=3)
     assert len(drawn) == 9
+    assert all_same(students[0], alone)
+
+
+def test_step_together_stops_after_each_batch_and_what_is_given_up_may_be_run_on():
+    alone, students = new_student(), [new_student(), new_student(1)]
+    alone.run(stream(), max_epochs=2)
+    steps = step_together(students, stream(), max_epochs=2)
+    for done in (1, 2, 3, 4):
+        next(steps)
+        assert [student.state.iteration for student in students] == [done, done]
+    steps.close()
+    run_together(students, stream(), max_epochs=2)
     assert all_same(students[0], alone)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +12,14 @@ from torch import Tensor, nn
 
 from ignite_kd import heads, models
 from ignite_kd.bench.memory import PeakMemory
+from ignite_kd.bench.timing import alternate, summary
 from ignite_kd.errors import UserError
 from ignite_kd.losses import build_head
 from ignite_kd.recipes import crd, get
 from ignite_kd.representation import Batch, Features, Representation, represent
 from ignite_kd.terms import Term
 
-__all__ = ["Cost", "bench_heads"]
+__all__ = ["Cost", "bench_heads", "leaves", "work_of"]
 
 _IMAGES = 50_000  # of CIFAR-100: CRD's banks have a row for each
 
@@ -50,7 +49,7 @@ def bench_heads(
     batch = Batch(images, labels[indices].to(device), indices.to(device))
     with torch.no_grad():
         taught = represent(shown, images)
-    seen = _leaves(own, images)
+    seen = leaves(own, images)
 
     def step() -> None:
         own.zero_grad(set_to_none=True)
@@ -65,26 +64,23 @@ def bench_heads(
         except UserError as error:
             refused.append(Cost(name, refused=str(error)))
             continue
-        works[name] = _work(head, seen, taught, batch)
+        works[name] = work_of(head, seen, taught, batch, term=head)
 
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for round_ in range(rounds + 1):
-        for name, work in works.items():
-            spent = _time(work, device)
-            if round_:  # the first one warms up
-                seconds[name].append(spent)
-    base = statistics.median(seconds[student])
+    timings = {name: summary(seconds) for name, seconds in alternate(works, rounds, device).items()}
+    base = timings[student].median
     costs = []
     for name, work in works.items():
         with PeakMemory() as memory:
             work()
-        quartiles = statistics.quantiles(seconds[name], n=4) if rounds > 1 else [0.0, 0.0, 0.0]
-        median = statistics.median(seconds[name])
-        costs.append(Cost(name, median, quartiles[2] - quartiles[0], median / base, memory.peak / 2**20))
+        median, spread = timings[name].median, timings[name].spread
+        costs.append(Cost(name, median, spread, median / base, memory.peak / 2**20))
     return costs[0], sorted(costs[1:], key=lambda cost: cost.seconds) + refused
 
 
-def _work(head: heads.Head, student: Representation, teacher: Representation, batch: Batch) -> Callable[[], None]:
+def work_of(
+    head: nn.Module, student: Representation, teacher: Representation, batch: Batch, term: Callable[..., Tensor]
+) -> Callable[[], None]:
+    """Forward and backward of one head, from features that are there already; `term` is how it is called."""
     given = [t for t in (student.logits, student.pooled, *student.features.values()) if t is not None]
     given += student.before_relu.values()
 
@@ -92,12 +88,12 @@ def _work(head: heads.Head, student: Representation, teacher: Representation, ba
         for tensor in given:
             tensor.grad = None
         head.zero_grad(set_to_none=True)
-        head(student, teacher, batch).backward()
+        term(student, teacher, batch).backward()
 
     return work
 
 
-def _leaves(model: nn.Module, images: Tensor) -> Representation:
+def leaves(model: nn.Module, images: Tensor) -> Representation:
     """What the student says, cut off from it, so that a backward pass ends there."""
     with torch.no_grad():
         seen = represent(model, images)
@@ -107,13 +103,3 @@ def _leaves(model: nn.Module, images: Tensor) -> Representation:
 
     pooled = None if seen.pooled is None else seen.pooled.detach().requires_grad_()
     return Representation(seen.logits.detach().requires_grad_(), cut(seen.features), cut(seen.before_relu), pooled)
-
-
-def _time(work: Callable[[], None], device: str) -> float:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    work()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter() - started

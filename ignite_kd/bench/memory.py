@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["PeakMemory"]
+__all__ = ["PeakMemory", "peak_of"]
+
+
+def peak_of(work: Callable[[], object], device: torch.device) -> int:
+    """Bytes that `work` adds, at its peak, to what lay there before: by the allocator of a GPU, else by operations."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    with PeakMemory() as memory:
+        work()
+    return memory.peak
 
 
 class PeakMemory(TorchDispatchMode):

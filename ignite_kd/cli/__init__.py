@@ -23,7 +23,7 @@ _COMMANDS = {
     "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
     "evaluate": "Say what a file of weights is, and how good.",
     "list": "Name the methods, models, data sets or recipes.",
-    "bench": "Measure: `bench heads` says what each method costs.",
+    "bench": "Measure: `bench step` how fast a step is, `bench heads` what each method costs.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",
 }
 

@@ -4,18 +4,113 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ignite_kd.cli.options import GroupedCommand, option
 
+if TYPE_CHECKING:
+    from ignite_kd.bench.step import Report
+
 __all__ = ["command"]
 
 
-@click.group("bench")
-def command() -> None:
-    """Measure, and print a table."""
+class _Counts(click.ParamType):
+    """Whole numbers above zero, joined by commas."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() and int(word) for word in words) or len(set(words)) < len(words):
+            self.fail(f"'{value}' should be different numbers above zero, such as 1,2,4.", param, ctx)
+        return tuple(int(word) for word in words)
+
+
+@click.group("bench", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> int | None:
+    """Measure, and print a table; `bench` alone is `bench step`."""
+    return context.invoke(step) if context.invoked_subcommand is None else None
+
+
+@command.command("step", cls=GroupedCommand)
+@option("--student", group="Task", default="wrn_16_1", help="The student's model.")
+@option("--teacher", group="Task", default="wrn_40_2", help="The teacher's model; its weights are random.")
+@option(
+    "--loss",
+    group="Task",
+    multiple=True,
+    metavar="NAME:FACTOR[,option=value…]",
+    help="A term, repeatable, as in train-with-transfer.  [default: ce:1, kd:1,temperature=2, vid:0.1]",
+)
+@option(
+    "--dataset",
+    group="Task",
+    type=click.Choice(["cifar10", "cifar100", "shapes"]),
+    default="cifar10",
+    help="Random images of its shape where its files are not there.",
+)
+@option("--data-dir", group="Task", default="./data/", metavar="DIR", help="Where they would be.")
+@option("--batch-size", group="Task", default=128, type=click.IntRange(2), help="Images.")
+@option(
+    "--precision",
+    group="Task",
+    type=click.Choice(["fp32", "bf16", "tf32"]),
+    default="fp32",
+    help="Of this package; the released loop stays as it is.",
+)
+@option(
+    "--compile",
+    "compile_",
+    group="Task",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    is_flag=False,
+    flag_value="on",
+    help="Compile this package's networks and heads; auto: as a training of 200 epochs decides.",
+)
+@option(
+    "--students",
+    group="Measurement",
+    type=_Counts(),
+    default="1,2,4,8",
+    metavar="N,N…",
+    help="How many learn from one teacher's forward pass.",
+)
+@option("--workers", group="Measurement", default=2, type=click.IntRange(0), help="Of the released loop's DataLoader.")
+@option("--rounds", group="Measurement", default=5, type=click.IntRange(1), help="In which all take turns.")
+@option("--steps", group="Measurement", type=click.IntRange(1), help="Of each in a round.  [default: 3, on a GPU 100]")
+@option(
+    "--device",
+    group="Measurement",
+    default="auto",
+    help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one.",
+)
+@option("--json", "as_json", group="Measurement", is_flag=True, help="For machines.")
+def step(loss: tuple[str, ...], compile_: str, as_json: bool, **settings: Any) -> int:
+    """A training step, beside one of the plain loop that the VID code was released with.
+
+    They take turns in one process, as do one and several students of one teacher. Parts of the step stand beside what
+    their arithmetic would take at the rate at which this machine multiplies matrices.
+    """
+    from ignite_kd.cli.training import check_terms
+    from ignite_kd.plan import Term
+
+    terms = [Term.read(word) for word in loss]
+    if terms:
+        if not any(term.method == "ce" for term in terms):
+            terms.insert(0, Term("ce"))
+        check_terms(terms)
+
+    from ignite_kd.bench.step import bench_step  # torch is imported here: a typo above is answered at once
+
+    report = bench_step(terms=terms, compile=compile_, **settings)
+    click.echo(json.dumps(asdict(report), indent=2) if as_json else _page(report))
+    return 0
 
 
 @command.command("heads", cls=GroupedCommand)
@@ -96,3 +191,52 @@ def _line(title: str, cost: object) -> str:
     found = vars(cost)
     milliseconds = f"{found['seconds'] * 1e3:>9.1f}{found['spread'] * 1e3:>8.1f}"
     return f"{title:<24}{milliseconds}{found['share']:>14.1%}{found['megabytes']:>10.1f}"
+
+
+def _page(report: Report) -> str:
+    """The report of `bench step`, to be read."""
+    task, machine = report.task, report.machine
+    borrowed = f"; the released loop has this package's {', '.join(report.borrowed)}" if report.borrowed else ""
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    compiled = ", compiled" if task["compiled"] else ""
+    lines = [
+        f"{task['teacher']} → {task['student']}, {' + '.join(task['loss'])}{borrowed}",
+        f"batch {task['batch_size']} of {task['dataset']} ({task['images']} images), {task['precision']}{compiled}, "
+        f"{machine['device']}: {machine['name']}, {threads}, torch {machine['versions']['torch']}",
+        f"medians of {task['rounds']} rounds of {task['steps']} steps; ± is the distance between the quartiles",
+        "",
+        f"{'':<24}{'ms/step':>10}{'±':>8}{'ratio':>8}{'of ' + report.format:>10}{'peak MiB':>10}",
+        f"{'released loop':<24}{_ms(report.plain.median)}{report.plain.spread * 1e3:>8.1f}{'':>18}"
+        f"{report.plain_mebibytes:>10.0f}",
+    ]
+    for found in report.classrooms:
+        title = f"{found.students} student{'s' * (found.students > 1)}"
+        share = f"{found.share:>10.0%}" if found.share is not None else f"{'?':>10}"
+        memory = f"{found.mebibytes:>10.0f}" if found.mebibytes is not None else f"{'?':>10}"
+        lines.append(f"{title:<24}{_ms(found.seconds)}{found.spread * 1e3:>8.1f}{found.ratio:>7.2f}×{share}{memory}")
+    rates = ", ".join(f"{kind} {rate / 1e9:.0f}" for kind, rate in report.rates.items())
+    lines += [
+        f"ratio: of the released loop's time to that of one student; of {report.format}: share of the matrix rate",
+        "",
+        f"{'part of a step':<30}{'ms':>9}{'±':>8}{'limit':>9}   (products alone, at the matrix rate)",
+    ]
+    for part in report.parts:
+        limit = f"{part.limit * 1e3:>9.2f}" if part.limit is not None else f"{'':>9}"
+        lines.append(f"{part.name:<30}{part.seconds * 1e3:>9.2f}{part.spread * 1e3:>8.2f}{limit}".rstrip())
+    overhead = report.overhead
+    lines += [
+        f"{'rest: engine, metrics, checks':<30}{overhead.median * 1e3:>9.2f}{overhead.spread * 1e3:>8.2f}",
+        "",
+        f"data alone      {report.data.stream:,.0f} images/s, released loader with {task['workers']} workers "
+        f"{report.data.pictures:,.0f}: {report.data.ratio:.1f}×",
+        f"matrix products {rates} GFLOP/s; a step of one student has {sum(report.flops.values()) / 1e9:.1f} GFLOP",
+        f"start           {report.start_up:.2f} s to the first step ({report.build:.2f} s to build the session, "
+        f"then a look at the teacher), {report.help:.2f} s for --help",
+    ]
+    if report.compilation is not None:
+        lines.append(f"compilation     {report.compilation:.1f} s in the first step")
+    return "\n".join(lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:>10.1f}"

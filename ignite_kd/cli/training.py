@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +14,9 @@ from ignite_kd.cli.options import GroupedCommand
 from ignite_kd.errors import UserError
 
 if TYPE_CHECKING:
-    from ignite_kd.plan import Plan
+    from ignite_kd.plan import Plan, Term
 
-__all__ = ["TrainingCommand", "plan_of"]
+__all__ = ["TrainingCommand", "check_terms", "plan_of"]
 
 
 class TrainingCommand(GroupedCommand):
@@ -111,11 +111,16 @@ def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
         **settings,
         **wanted,
     )
-    names = [term.method for term in plan.terms if term.factor]
+    check_terms(plan.terms)
+    return plan
+
+
+def check_terms(terms: Sequence[Term]) -> None:
+    """Refuse a sum in which a method stands twice, or nothing."""
+    names = [term.method for term in terms if term.factor]
     if len(set(names)) < len(names):
         raise UserError(
             f"a method may stand once in the loss, but {', '.join(names)} were given; add their factors up."
         )
     if not names:
         raise UserError("every factor of the loss is zero: nothing would be learned.")
-    return plan

@@ -15,7 +15,7 @@ from torch import nn
 
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.models.binary_resnet import BinaryResNet
-from ignite_kd.models.cost import macs, parameters
+from ignite_kd.models.cost import macs, parameters, products
 from ignite_kd.models.from_torchvision import from_torchvision, has
 from ignite_kd.models.imagenet_resnet import ImageNetResNet
 from ignite_kd.models.mlp import MLP
@@ -48,6 +48,7 @@ __all__ = [
     "macs",
     "names",
     "parameters",
+    "products",
     "size_options",
     "tap",
 ]

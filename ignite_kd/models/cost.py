@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["macs", "parameters"]
+__all__ = ["macs", "parameters", "products"]
 
 _BATCH = 2  # batch norms in training refuse a single number a channel
 
@@ -35,6 +35,13 @@ def macs(model: nn.Module, image_size: int = 32) -> int:
     with torch.enable_grad(), _Counter() as counter:
         torch.func.functional_call(model, state, (images,))
     return counter.products // _BATCH
+
+
+def products(work: Callable[[], Any]) -> int:
+    """Multiply-accumulates of the convolutions and matrix products that happen while `work` runs."""
+    with _Counter() as counter:
+        work()
+    return counter.products
 
 
 def parameters(model: nn.Module) -> int:

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from ignite_kd.bench.memory import PeakMemory
+from ignite_kd.bench.memory import PeakMemory, peak_of
 
 MIB = 2**20
 
@@ -28,3 +28,8 @@ def test_what_the_backward_pass_keeps_and_makes_is_seen():
     with PeakMemory() as memory:
         model(torch.ones(1, MIB // 4)).sum().backward()
     assert MIB * 2 <= memory.peak <= MIB * 2.1  # the images and the gradient
+
+
+def test_the_peak_of_a_piece_of_work_is_what_it_adds():
+    given = torch.zeros(MIB // 4)
+    assert peak_of(lambda: (given + 1) * 2, torch.device("cpu")) == 2 * MIB

@@ -62,3 +62,9 @@ def test_numbers_to_train():
     assert models.parameters(model) == 16
     model.bias.requires_grad_(False)
     assert models.parameters(model) == 12
+
+
+def test_products_of_any_work_are_counted():
+    weight, maps = torch.zeros(4, 3, 5, 5), torch.zeros(2, 3, 9, 9)
+    count = models.products(lambda: (nn.functional.conv2d(maps, weight), torch.zeros(6, 7) @ torch.zeros(7, 8)))
+    assert count == 2 * 4 * 5 * 5 * (3 * 5 * 5) + 6 * 7 * 8
