@@ -31,8 +31,8 @@ class Plan:
     seed: int = 0
     precision: str = "fp32"
     compile: bool = False
+    # what follows changes where and how fast, but not what comes out; with other processes but for rounding
     processes: int = 1
-    # what follows changes where and how fast, but not what comes out
     state_dict_path: str | None = None
     data_dir: str = "./data/"
     output_dir: str | None = None
@@ -45,7 +45,7 @@ class Plan:
 
     _FREE: ClassVar = (
         "state_dict_path", "data_dir", "output_dir", "resume", "device", "num_workers", "time_limit", "tracker",
-        "command", "teacher_path", "student_path", "max_epochs",
+        "command", "teacher_path", "student_path", "max_epochs", "processes",
     )  # fmt: skip
 
     def identity(self) -> dict[str, Any]:

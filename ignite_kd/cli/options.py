@@ -139,6 +139,8 @@ def machine_options() -> Decorator:
         option("--compile", "compile_", group=group, is_flag=True, help="Compile the networks with torch.compile."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
+        option("--max-restarts", group=group, type=click.IntRange(0), default=0,
+               help="How often these are started again from the last checkpoint where one was killed."),
     )  # fmt: skip
 
 

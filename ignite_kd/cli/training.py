@@ -18,6 +18,7 @@ def train(shared: dict[str, Any], **wanted: Any) -> int:
     recipe = settings.pop("recipe")
     recipe = recipe if isinstance(recipe, recipes.Recipe) else recipes.get(recipe)
     epochs = settings.pop("max_epochs") or recipe.epochs
+    max_restarts = settings.pop("max_restarts")
     processes = max(settings.pop("nproc_per_node"), int(os.environ.get("WORLD_SIZE", "1")))
     plan = Plan(
         recipe=recipe,
@@ -37,4 +38,4 @@ def train(shared: dict[str, Any], **wanted: Any) -> int:
 
     from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
 
-    return launch(plan)
+    return launch(plan, max_restarts)
