@@ -111,17 +111,18 @@ class Checkpoints:
 
     def load_latest(self) -> Path | None:
         """Put the newest sound checkpoint back into the objects; a torn one is named and the one before it is used."""
-        for path in reversed(self.files()):
-            state = _read(path)
-            if state is None:
-                aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
-                path.replace(aside)
-                warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=2)
-                continue
-            for name, thing in self.objects.items():
-                thing.load_state_dict(state[name])
-            return path
-        return None
+        with idist.one_rank_first():  # who puts a torn one away; the others do not meet it
+            for path in reversed(self.files()):
+                state = _read(path)
+                if state is None:
+                    aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
+                    path.replace(aside)
+                    warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=2)
+                    continue
+                for name, thing in self.objects.items():
+                    thing.load_state_dict(state[name])
+                return path
+            return None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

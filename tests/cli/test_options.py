@@ -42,6 +42,7 @@ OURS = {
     "--compile": False,
     "--time-limit": None,
     "--nproc-per-node": 1,
+    "--max-restarts": 0,
     "--tracker": None,
 }
 
