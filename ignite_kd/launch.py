@@ -17,9 +17,6 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-import ignite.distributed as idist
-import torch
-
 from ignite_kd import run_folder
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.plan import Plan
@@ -138,14 +135,22 @@ def _end_with_parent() -> None:
 
 def _share(plan: Plan, say: Callable[[str], None] | None = None) -> int:
     """Be one process of several, whose place the environment says."""
-    logging.disable(logging.INFO)  # ignite's launcher tells how it launches
+    import ignite.distributed as idist  # here: who only waits for processes needs no torch
+    import torch
+
+    logging.disable(logging.INFO)  # ignite tells how it connects
     backend = "nccl" if torch.cuda.is_available() and plan.device != "cpu" else "gloo"
-    with idist.Parallel(backend=backend) as parallel:
-        return parallel.run(_say_errors, plan, say)
+    idist.initialize(backend)
+    try:
+        return _say_errors(plan, say)
+    finally:
+        idist.finalize()
 
 
-def _say_errors(local_rank: int, plan: Plan, say: Callable[[str], None] | None) -> int:
+def _say_errors(plan: Plan, say: Callable[[str], None] | None) -> int:
     """Errors become the exit status; under torchrun what all find is said once, a damaged image by who met it."""
+    import ignite.distributed as idist
+
     try:
         status = _train(plan)
         idist.barrier()  # who starts processes may end all as soon as one has ended: the first may be writing still
