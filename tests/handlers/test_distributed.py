@@ -112,7 +112,7 @@ def test_every_image_is_evaluated_once(agreed):
     logits = new_student().model(IMAGES)
     for found in agreed:
         assert found["evaluation"]["accuracy"] == (logits.argmax(1) == LABELS).double().mean().item()
-        assert found["evaluation"]["loss"] == pytest.approx(F.cross_entropy(logits, LABELS).item(), rel=1e-12)
+        assert found["evaluation"]["loss"] == pytest.approx(F.cross_entropy(logits, LABELS).item(), rel=1e-6)  # in float32
 
 
 def test_what_is_saved_of_an_epochs_means_is_of_all_processes(agreed):
