@@ -4,42 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.errors import RunFailed
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
 from ignite_kd.together import run_together
 
-__all__ = ["classmates", "sessions_of", "train"]
-
-
-def classmates(plans: Sequence[Plan]) -> dict[str, Plan]:
-    """The plans by the names that tell them apart, each with a folder and a file of weights of its own."""
-    if len(plans) == 1:
-        return {"": plans[0]}
-    for plan in plans[1:]:
-        _refuse_what_is_not_shared(plans[0].shared(), plan.shared())
-    named: dict[str, Plan] = {}
-    labels = [plan.label() for plan in plans]
-    for plan, label in zip(plans, labels, strict=True):
-        if labels.count(label) > 1:
-            label = f"{label}-{plan.title()[-8:]}"
-        if label in named:
-            raise UserError(f"two students are alike ({label}); give each another --seed, --loss or network.")
-        named[label] = plan
-    folders = [plan.output_dir for plan in plans]
-    files = [plan.state_dict_path for plan in plans]
-    for label, plan in named.items():
-        if plan.output_dir is not None and folders.count(plan.output_dir) > 1:
-            plan = replace(plan, output_dir=str(Path(plan.output_dir) / label))
-        if plan.state_dict_path is not None and files.count(plan.state_dict_path) > 1:
-            path = Path(plan.state_dict_path)
-            plan = replace(plan, state_dict_path=str(path.with_name(f"{path.stem}-{label}{path.suffix}")))
-        named[label] = plan
-    return named
+__all__ = ["sessions_of", "train"]
 
 
 @contextmanager
@@ -103,12 +74,3 @@ def _learn(sessions: Sequence[Session], failed: Callable[[Session, Exception], N
         owners = {session.student: session for session in sessions}
         loader, epochs = sessions[0].data.train, sessions[0].plan.max_epochs
         run_together(list(owners), loader, epochs, failed=lambda student, error: failed(owners[student], error))
-
-
-def _refuse_what_is_not_shared(one: dict[str, Any], other: dict[str, Any]) -> None:
-    for name, value in one.items():
-        if other[name] != value:
-            raise UserError(
-                f"students of one run share {name}, but {value!r} and {other[name]!r} were given; "
-                "train those that differ in runs of their own."
-            )

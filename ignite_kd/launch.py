@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
+import multiprocessing
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from typing import Any
 
-import ignite.distributed as idist
-import torch
-
-from ignite_kd.classroom import classmates, sessions_of, train
+from ignite_kd import run_folder
 from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.plan import Plan
+from ignite_kd.plan import Plan, classmates
 
 __all__ = ["free_port", "launch"]
 
+_GRACE = 5.0  # seconds in which processes may end by themselves after one of them failed
 
-def launch(plans: Sequence[Plan]) -> int:
+
+def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
     """Train here, in `processes` processes, or in those that torchrun started; returns the exit status.
 
-    Several plans are several students on the same batches.
+    Args:
+        plans: what to train; several are students that learn from the same batches.
+        max_restarts: how often processes of which one was killed are started again, to go on from the last checkpoint.
     """
     named = classmates(plans)
-    plan = plans[0]
-    started_by_torchrun = int(os.environ.get("WORLD_SIZE", "1"))
-    if plan.processes == 1 and started_by_torchrun == 1:
-        return _train(0, named)
-    logging.disable(logging.INFO)  # ignite's launcher tells how it launches
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # and torch's whom it ends after an error
-    backend = "nccl" if torch.cuda.is_available() and plan.device != "cpu" else "gloo"
-    if started_by_torchrun > 1:
-        with idist.Parallel(backend=backend) as parallel:
-            return parallel.run(_worker, named)
-    try:
-        here = {"master_addr": "127.0.0.1", "master_port": free_port()}  # ignite's own is one for all runs of a machine
-        with idist.Parallel(backend=backend, nproc_per_node=plan.processes, **here) as parallel:
-            parallel.run(_worker, named)
-    except Exception as error:  # what a spawned process raised arrives as text
-        status = getattr(error, "exit_code", None)
-        if status is None:
-            raise
-        if status < 0:
-            raise RunFailed(f"a process was killed by signal {-status}; go on with --resume auto.") from None
-        return int(status)
-    return 0
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _share(named)
+    if plans[0].processes == 1:
+        return _train(named)
+    if max_restarts:
+        named = {label: _in_one_folder(plan) for label, plan in named.items()}
+    for left in range(max_restarts, -1, -1):
+        processes = _Processes(named)
+        status = processes.run()
+        if status >= 0:
+            return status
+        killed = f"a process was killed by signal {-status}"
+        if left:
+            print(f"{killed}; starting again from the last checkpoint ({left} times left)", file=sys.stderr, flush=True)
+            named = {label: dataclasses.replace(plan, resume="auto") for label, plan in named.items()}
+    raise RunFailed(f"{killed}; go on with --resume auto.")
+
+
+def _in_one_folder(plan: Plan) -> Plan:
+    """This plan with the folder in which all its restarts shall go on."""
+    if plan.output_dir is not None:
+        return plan
+    folder, resuming = run_folder.choose(plan)
+    return dataclasses.replace(plan, output_dir=str(folder), resume="auto" if resuming else "never")
 
 
 def free_port() -> int:
@@ -55,20 +67,119 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _worker(local_rank: int, named: dict[str, Plan]) -> int:
-    """Errors become the exit status; what all processes find is said once, a damaged image by the one that met it."""
+class _Processes:
+    """The processes of a training on this machine. Signals to this one reach them, and none outlives it."""
+
+    def __init__(self, named: dict[str, Plan]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.asked = 0  # the signal that came last
+        self.failures = context.SimpleQueue()
+        port = str(free_port())
+        self.workers: list[Any] = []
+        count = next(iter(named.values())).processes
+        for rank in range(count):
+            # what torchrun says
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            self.workers.append(context.Process(target=_worker, args=(named, place, self.failures)))
+
+    def run(self) -> int:
+        """The exit status of all; negative, as `multiprocessing` has it, where one was killed."""
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, self._forward)
+        try:
+            for worker in self.workers:
+                worker.start()
+            if self.asked:  # while they were being started
+                self._forward(self.asked)
+            codes = self._wait()
+        finally:
+            for worker in self.workers:
+                if worker.pid is not None:
+                    worker.kill()
+                    worker.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.asked and any(codes) and not {1, 2} & set(codes):
+            return 128 + self.asked
+        if min(codes) >= 0 and not self.failures.empty():
+            print(self.failures.get(), file=sys.stderr, flush=True)  # the first: others may follow from it
+        return min(codes) if min(codes) < 0 else max(codes)
+
+    def _forward(self, number: int, *_: Any) -> None:
+        self.asked = number
+        for worker in self.workers:
+            if worker.pid is not None and worker.is_alive():
+                os.kill(worker.pid, number)
+
+    def _wait(self) -> list[int]:
+        """The exit codes of those that end by themselves, soon after one that failed."""
+        running, deadline = list(self.workers), math.inf
+        while running and time.monotonic() < deadline:
+            left = None if deadline == math.inf else deadline - time.monotonic()
+            wait([worker.sentinel for worker in running], left)
+            running = [worker for worker in running if worker.is_alive()]
+            codes = [worker.exitcode for worker in self.workers if worker not in running]
+            if any(codes):  # who waits for one that was killed has nothing left to do
+                deadline = min(deadline, time.monotonic() + (_GRACE if min(codes) >= 0 else 0.0))
+        return codes
+
+
+def _worker(named: dict[str, Plan], place: dict[str, str], failures: Any) -> None:
+    os.environ.update(place)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C comes from the parent alone, so once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(_share(named, failures.put))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _share(named: dict[str, Plan], say: Callable[[str], None] | None = None) -> int:
+    """Be one process of several, whose place the environment says."""
+    import ignite.distributed as idist  # here: who only waits for processes needs no torch
+    import torch
+
+    logging.disable(logging.INFO)  # ignite tells how it connects
+    backend = "nccl" if torch.cuda.is_available() and next(iter(named.values())).device != "cpu" else "gloo"
+    idist.initialize(backend)
     try:
-        status = _train(local_rank, named)
+        return _say_errors(named, say)
+    finally:
+        idist.finalize()
+
+
+def _say_errors(named: dict[str, Plan], say: Callable[[str], None] | None) -> int:
+    """Errors become the exit status; under torchrun what all find is said once, a damaged image by who met it."""
+    import ignite.distributed as idist
+
+    try:
+        status = _train(named)
+        idist.barrier()  # who starts processes may end all as soon as one has ended: the first may be writing still
+        return status
     except (UserError, RunFailed, OSError) as error:
-        if idist.get_rank() == 0 or (isinstance(error, UserError) and error.while_training):
+        if say is not None:
+            say(f"error: {error}")
+        elif idist.get_rank() == 0 or (isinstance(error, UserError) and error.while_training):
             print(f"error: {error}", file=sys.stderr, flush=True)
-        status = 2 if isinstance(error, UserError) else 1
-    if status:
-        sys.exit(status)
-    return status
+        return 2 if isinstance(error, UserError) else 1
+    except Exception:
+        if say is None:
+            raise
+        say(traceback.format_exc())
+        return 1
 
 
-def _train(local_rank: int, named: dict[str, Plan]) -> int:
+def _train(named: dict[str, Plan]) -> int:
+    from ignite_kd.classroom import sessions_of, train
+
     logging.getLogger("ignite").setLevel(logging.CRITICAL)  # errors are said in one line by the command
     with sessions_of(named) as sessions:
         try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
+from ignite_kd.errors import UserError
 from ignite_kd.recipes.base import Recipe
 from ignite_kd.terms import Term
 
-__all__ = ["Plan", "Term"]
+__all__ = ["Plan", "Term", "classmates"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,8 @@ class Plan:
     order_seed: int | None = None  # of order and augmentation, where it is not the seed: classmates share the batches
     precision: str = "fp32"
     compile: str = "auto"
+    # what follows changes where and how fast, but not what comes out; with other processes but for rounding
     processes: int = 1
-    # what follows changes where and how fast, but not what comes out
     state_dict_path: str | None = None
     data_dir: str = "./data/"
     output_dir: str | None = None
@@ -46,7 +48,7 @@ class Plan:
 
     _FREE: ClassVar = (
         "state_dict_path", "data_dir", "output_dir", "resume", "device", "num_workers", "time_limit", "tracker",
-        "command", "teacher_path", "student_path", "max_epochs",
+        "command", "teacher_path", "student_path", "max_epochs", "processes",
     )  # fmt: skip
 
     # what students that learn from the same batches of the same teacher have in common
@@ -91,3 +93,38 @@ class Plan:
         content = json.dumps([self.identity(), self.teacher_path, self.student_path], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
         return f"{self.dataset}{few}-{self.student}-{methods}-seed{self.seed}-{digest}"
+
+
+def classmates(plans: Sequence[Plan]) -> dict[str, Plan]:
+    """The plans by the names that tell them apart, each with a folder and a file of weights of its own."""
+    if len(plans) == 1:
+        return {"": plans[0]}
+    for plan in plans[1:]:
+        _refuse_what_is_not_shared(plans[0].shared(), plan.shared())
+    named: dict[str, Plan] = {}
+    labels = [plan.label() for plan in plans]
+    for plan, label in zip(plans, labels, strict=True):
+        if labels.count(label) > 1:
+            label = f"{label}-{plan.title()[-8:]}"
+        if label in named:
+            raise UserError(f"two students are alike ({label}); give each another --seed, --loss or network.")
+        named[label] = plan
+    folders = [plan.output_dir for plan in plans]
+    files = [plan.state_dict_path for plan in plans]
+    for label, plan in named.items():
+        if plan.output_dir is not None and folders.count(plan.output_dir) > 1:
+            plan = replace(plan, output_dir=str(Path(plan.output_dir) / label))
+        if plan.state_dict_path is not None and files.count(plan.state_dict_path) > 1:
+            path = Path(plan.state_dict_path)
+            plan = replace(plan, state_dict_path=str(path.with_name(f"{path.stem}-{label}{path.suffix}")))
+        named[label] = plan
+    return named
+
+
+def _refuse_what_is_not_shared(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for name, value in one.items():
+        if other[name] != value:
+            raise UserError(
+                f"students of one run share {name}, but {value!r} and {other[name]!r} were given; "
+                "train those that differ in runs of their own."
+            )

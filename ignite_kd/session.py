@@ -143,6 +143,7 @@ class Session:
             status="running",
             identity=self.identity,
             plan=asdict(self.plan),
+            processes=self._processes_so_far(),
             command=self.plan.command,
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
@@ -256,6 +257,8 @@ class Session:
             return wish == "on"
         if "compiled" in self.before:
             return bool(self.before["compiled"])
+        if self.processes > 1:  # what they say to each other would break the graph
+            return False
         teacher = None if self.teacher is None else self.teacher.model
         images = self.plan.max_epochs * self.data.train.order.n
         return compiling_pays(self.device, self.model, teacher, images, self.data.image_size)
@@ -267,7 +270,8 @@ class Session:
         """
         order = self.data.train.order
         smallest = (order.n % order.batch_size or order.batch_size) // order.world_size
-        vectors = any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules())
+        # two processes with an image each share two
+        vectors = self.processes == 1 and any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules())
         if smallest < (2 if vectors else 1):
             raise UserError(
                 f"{order.n} images in batches of {order.batch_size} leave a batch of {smallest}, from "
@@ -338,11 +342,21 @@ class Session:
             )
         self.record.truncate(state.iteration // length)
         self.say(f"resuming {self.folder} after {state.iteration // length} epochs, {state.iteration % length} batches")
+        if self.before.get("processes", [self.processes])[-1] != self.processes:
+            self.say(
+                f"processes {self.before['processes'][-1]} before, {self.processes} now: "
+                "the result is the same but for rounding, not to the bit"
+            )
 
     def note(self, **entries: Any) -> None:
         """Set entries of the run's record."""
         if self.rank == 0:
             self.record.update(**entries)
+
+    def _processes_so_far(self) -> list[int]:
+        """How many there were, one number each time that this changed: one alone means results to the bit."""
+        before = list(self.before.get("processes", []))
+        return before if before[-1:] == [self.processes] else [*before, self.processes]
 
     def _describe(self) -> None:
         plan, data = self.plan, self.data

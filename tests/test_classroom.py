@@ -6,9 +6,9 @@ import torch
 from ignite.engine import Events
 
 from ignite_kd import models, recipes
-from ignite_kd.classroom import classmates, sessions_of, train
+from ignite_kd.classroom import sessions_of, train
 from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.plan import Plan
+from ignite_kd.plan import Plan, classmates
 from ignite_kd.terms import Term
 from ignite_kd.weights import save_weights
 

@@ -1,38 +1,105 @@
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-COMMAND = (
-    f"{ROOT / 'train_without_transfer.py'} --dataset shapes --model mlp_8 --samples-per-class 20 --device cpu "
-    "--recipe vid,batch_size=50,validation_images=100 --output-dir run --state-dict-path net.th --nproc-per-node 2"
-)
+import pytest
+import torch
+
+from ignite_kd.launch import free_port
+
+DISTURBED = Path(__file__).with_name("disturbed.py")
+ROOT = DISTURBED.parents[1]
+WORDS = (
+    "--dataset shapes --model mlp_8 --samples-per-class 20 --device cpu --max-epochs 3 "
+    "--recipe vid,batch_size=64,validation_images=40,milestones=2 --output-dir run --state-dict-path net.th"
+)  # four steps an epoch, the last one with eight images
 
 
-def run(words, folder):
-    return subprocess.run(
-        [sys.executable, *COMMAND.split(), *words.split()], cwd=folder, capture_output=True, text=True, check=False
-    )
+def run(words, folder, launcher=(), disturb=None):
+    """DISTURBED with WORDS and more words, started by python or by a launcher."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if disturb is not None:
+        environment["DISTURB"] = disturb
+    command = [sys.executable, *launcher, str(DISTURBED), *WORDS.split(), *words.split()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_two_processes_make_one_run_that_can_be_resumed(tmp_path):
-    done = run("--max-epochs 1", tmp_path)
+def weights(folder):
+    return torch.load(folder / "net.th", weights_only=True)
+
+
+def checkpoint(folder):
+    return torch.load(max((folder / "run" / "checkpoints").glob("step-*.pt")), weights_only=True)
+
+
+def record(folder):
+    return json.loads((folder / "run" / "run.json").read_text())
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run("--nproc-per-node 2", folder)
     assert done.returncode == 0, done.stderr
-    done = run("--max-epochs 2 --resume auto", tmp_path)
+    assert re.findall(r"^epoch (\d)/3", done.stdout, re.MULTILINE) == ["1", "2", "3"]  # said once
+    assert done.stderr == ""
+    return folder
+
+
+def test_two_processes_make_one_run(undisturbed):
+    lines = [json.loads(line) for line in (undisturbed / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [4, 8, 12]
+    assert record(undisturbed)["status"] == "finished" and record(undisturbed)["processes"] == [2]
+
+
+def test_a_killed_process_is_started_again_and_the_run_ends_with_the_same_bits(undisturbed, tmp_path):
+    done = run("--nproc-per-node 2 --max-restarts 1", tmp_path, disturb="KILL 1 6")
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"^epoch (\d)/2", done.stdout, re.MULTILINE) == ["2"]
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["iteration"] for line in lines] == [4, 8]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
-    assert (tmp_path / "net.th").exists()
+    assert done.stderr == ("a process was killed by signal 9; starting again from the last checkpoint (1 times left)\n")
+    assert "resuming run after 1 epochs, 0 batches" in done.stdout
+    assert equal(weights(tmp_path), weights(undisturbed))
+
+
+def test_a_killed_process_ends_the_run_in_one_line_and_a_single_one_can_go_on(undisturbed, tmp_path):
+    done = run("--nproc-per-node 2", tmp_path, disturb="KILL 0 6")
+    assert done.returncode == 1
+    assert done.stderr == "error: a process was killed by signal 9; go on with --resume auto.\n"
+    done = run("--resume auto", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "processes 2 before, 1 now" in done.stdout
+    assert record(tmp_path)["processes"] == [2, 1]
+    for key, tensor in weights(undisturbed).items():
+        torch.testing.assert_close(weights(tmp_path)[key], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_torchrun_starts_a_killed_process_again_and_the_run_ends_with_the_same_bits(undisturbed, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2", "--master-port"]
+    done = run("--resume auto", tmp_path, [*launcher, str(free_port())], disturb="KILL 1 6")
+    assert done.returncode == 0, done.stderr
+    assert "resuming run after 1 epochs, 0 batches" in done.stdout
+    assert equal(weights(tmp_path), weights(undisturbed))
+
+
+def test_a_signal_to_the_process_that_started_the_others_stops_all_in_good_order(tmp_path):
+    done = run("--nproc-per-node 2 --max-epochs 500 --max-restarts 1", tmp_path, disturb="TERM parent 6")
+    assert done.returncode == 143, done.stderr
+    assert re.search(r"^stopped by SIGTERM after \d+ of 500 epochs, saved in run; go on", done.stdout, re.MULTILINE)
+    assert record(tmp_path)["status"] == "stopped"
+    assert 6 <= checkpoint(tmp_path)["student"]["iteration"] < 2000
+    for pid in (tmp_path / "pids").read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
 
 
 def test_a_mistake_is_said_once_and_is_the_exit_status(tmp_path):
-    done = run("--max-epochs 1 --recipe vid,batch_size=1", tmp_path)
+    done = run("--nproc-per-node 2 --recipe vid,batch_size=1", tmp_path)
     assert done.returncode == 2, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1
-    assert "cannot be shared by 2 processes" in errors[0]
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: a batch of 1 cannot be shared by 2 processes")
+    assert done.stderr.count("\n") == 1

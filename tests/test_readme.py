@@ -117,7 +117,7 @@ def test_the_example_reads_the_teacher_that_the_one_before_it_writes(tmp_path, m
     (example,) = re.findall(r"^ignite-kd train-teacher (.*)\n\n.*--path_t (\S+)", TEXT, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     planned = {}
-    monkeypatch.setattr("ignite_kd.launch.launch", lambda plans: planned.update(vars(plans[0])) or 0)
+    monkeypatch.setattr("ignite_kd.launch.launch", lambda plans, _: planned.update(vars(plans[0])) or 0)
     assert call(f"train-teacher {example[0]}").status == 0
     assert planned["state_dict_path"] == example[1]
 

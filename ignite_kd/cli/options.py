@@ -158,6 +158,8 @@ def machine_options() -> Decorator:
                help="Compile networks and heads; auto: on a CPU, where that costs less than it saves."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
+        option("--max-restarts", group=group, type=click.IntRange(0), default=0,
+               help="How often these are started again from the last checkpoint where one was killed."),
     )  # fmt: skip
 
 

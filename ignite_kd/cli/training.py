@@ -34,6 +34,7 @@ class TrainingCommand(GroupedCommand):
 
     def invoke(self, ctx: click.Context) -> int:
         runs, count = ctx.params.pop("student_run"), ctx.params.pop("students")
+        max_restarts = ctx.params["max_restarts"]
         if not runs and count == 1:
             plans = [super().invoke(ctx)]
         else:
@@ -44,7 +45,7 @@ class TrainingCommand(GroupedCommand):
 
         from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
 
-        return launch([dataclasses.replace(plan, order_seed=shared_order) for plan in plans])
+        return launch([dataclasses.replace(plan, order_seed=shared_order) for plan in plans], max_restarts)
 
     def _repeated(self, ctx: click.Context, count: int, runs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """What would have been typed for each student alone."""
@@ -102,6 +103,7 @@ def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
     recipe = settings.pop("recipe")
     recipe = recipe if isinstance(recipe, recipes.Recipe) else recipes.get(recipe)
     epochs = settings.pop("max_epochs") or recipe.epochs
+    del settings["max_restarts"]  # of the command, not of a student
     processes = max(settings.pop("nproc_per_node"), int(os.environ.get("WORLD_SIZE", "1")))
     plan = Plan(
         recipe=recipe,

@@ -18,12 +18,14 @@ import torch
 from ignite.engine import Events
 from ignite.engine.events import RemovableEventHandle
 
+from ignite_kd.distributed import agree
 from ignite_kd.engines import StudentEngine
 from ignite_kd.errors import RunFailed
 from ignite_kd.files import atomic_write
 
 __all__ = ["Checkpoints"]
 
+_ASK_EVERY = 10  # steps after which several processes ask each other whether a checkpoint is due
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
 
 
@@ -71,13 +73,17 @@ class Checkpoints:
 
     def save(self, student: StudentEngine) -> None:
         self.check()
-        if idist.get_rank() > 0:
-            return
         if self._saved_step == student.state.iteration:
             return
+        state = {name: thing.state_dict() for name, thing in self.objects.items()}  # some sum theirs over processes
+        if idist.get_rank() == 0:
+            self._write(student, state)
+        self._saved_at, self._saved_step = time.monotonic(), student.state.iteration
+
+    def _write(self, student: StudentEngine, state: dict[str, Any]) -> None:
         prefix = f"step-{student.state.iteration:09d}-"
         content = io.BytesIO()
-        torch.save({name: thing.state_dict() for name, thing in self.objects.items()}, content)
+        torch.save(state, content)
         name = f"{prefix}{hashlib.sha256(content.getbuffer()).hexdigest()[:16]}.pt"
         try:
             atomic_write(self.folder / name, content.getvalue())
@@ -90,29 +96,33 @@ class Checkpoints:
             old.unlink()
         for old in self.files()[: -self.keep]:
             old.unlink()
-        self._saved_at, self._saved_step = time.monotonic(), student.state.iteration
 
     def _begin(self) -> None:
         self._saved_step = None
 
     def _save_when_due(self, student: StudentEngine) -> None:
+        iteration = student.state.iteration
         # never at the last step of an epoch: what ends the epoch would be lost between this checkpoint and the next
-        if time.monotonic() - self._saved_at > self.seconds and student.state.iteration % student.state.epoch_length:
+        if iteration % student.state.epoch_length == 0 or (idist.get_world_size() > 1 and iteration % _ASK_EVERY):
+            return
+        (due,) = agree(time.monotonic() - self._saved_at > self.seconds)  # clocks differ, but all must save
+        if due:
             self.save(student)
 
     def load_latest(self) -> Path | None:
         """Put the newest sound checkpoint back into the objects; a torn one is named and the one before it is used."""
-        for path in reversed(self.files()):
-            state = _read(path)
-            if state is None:
-                aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
-                path.replace(aside)
-                warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=2)
-                continue
-            for name, thing in self.objects.items():
-                thing.load_state_dict(state[name])
-            return path
-        return None
+        with idist.one_rank_first():  # who puts a torn one away; the others do not meet it
+            for path in reversed(self.files()):
+                state = _read(path)
+                if state is None:
+                    aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
+                    path.replace(aside)
+                    warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=2)
+                    continue
+                for name, thing in self.objects.items():
+                    thing.load_state_dict(state[name])
+                return path
+            return None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -33,10 +33,12 @@ class EpochMeans:
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": dict(self._sums)}
+        """All processes ask for it together: it holds the sums over all, so that any number of them can go on."""
+        return {"sums": _over_processes(self._sums)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._sums = dict(state["sums"])
+        first = idist.get_rank() == 0
+        self._sums = {name: value if first else torch.zeros_like(value) for name, value in state["sums"].items()}
 
     def _add(self, student: StudentEngine) -> None:
         output = student.state.output
@@ -51,19 +53,23 @@ class EpochMeans:
             self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
 
     def _finish(self, student: StudentEngine) -> None:
-        names = sorted(self._sums)
-        if not names:
+        if not self._sums:
             return
-        sums = torch.stack([self._sums[name] for name in names])
-        if idist.get_world_size() > 1:
-            sums = idist.all_reduce(sums)
-        found = dict(zip(names, sums.tolist(), strict=True))
+        sums = _over_processes(self._sums)
+        found = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
         images = found.pop("images")
         metrics = student.state.metrics
         for name in [name for name in metrics if name.startswith("train/loss.")]:
             del metrics[name]  # a term that has ended would keep its last value for ever
         metrics.update({f"train/{name}": value / images for name, value in found.items()})
         self._sums = {}
+
+
+def _over_processes(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    names = sorted(sums)
+    if not names or idist.get_world_size() == 1:
+        return dict(sums)
+    return dict(zip(names, idist.all_reduce(torch.stack([sums[name] for name in names])), strict=True))
 
 
 def _wide(value: Tensor) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from ignite.engine import Events
 from ignite.engine.events import RemovableEventHandle
 from torch import Tensor, nn
 
+from ignite_kd.distributed import agree
 from ignite_kd.engines import StudentEngine
 from ignite_kd.errors import RunFailed
 
@@ -37,9 +40,12 @@ class StopOnNonFinite:
 
     def check_losses(self) -> None:
         """Raise where a term has been bad since the last look."""
-        if self._student is None:
+        if self._student is None or not self._first_bad:
             return
-        found = [(step, name) for name, tensor in self._first_bad.items() if (step := int(tensor))]
+        steps = [int(tensor) for tensor in self._first_bad.values()]
+        # a process may be alone in seeing it, in its share, but all must stop; the largest of negatives is the earliest
+        firsts = agree(*(-step if step else -math.inf for step in steps))
+        found = [(-int(first), name) for first, name in zip(firsts, self._first_bad, strict=True) if first > -math.inf]
         if found:
             iteration, name = min(found)
             epoch = (iteration - 1) // (self._student.state.epoch_length or 1) + 1
@@ -54,8 +60,10 @@ class StopOnNonFinite:
         student = self._student
         if student is None:
             return
-        for name, module in {"student": student.model, **student.heads}.items():
-            if not weights_are_finite(module):
+        modules = {"student": student.model, **student.heads}
+        bad = agree(*(not weights_are_finite(module) for module in modules.values()))
+        for name, found in zip(modules, bad, strict=True):
+            if found:
                 raise RunFailed(
                     f"the weights of '{name}' became NaN or infinite by epoch {student.state.epoch}, "
                     f"iteration {student.state.iteration}; lower the learning rate"

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Events
 from ignite.engine.events import RemovableEventHandle
 
@@ -97,6 +98,8 @@ def _number(value: Any) -> float | None:
 
 
 def _write(path: Path, text: str) -> None:
+    if idist.get_rank() > 0:  # all processes come to know the same
+        return
     try:
         atomic_write(path, text)
     except OSError as error:

@@ -50,7 +50,7 @@ class AB(Head):
 
     name = "ab"
     paper = "Heo, Lee, Yun, Choi, 2019, arXiv:1811.03233"
-    couples_batch = True  # by the batch norms of the connectors
+    couples_batch = only_norms_couple = True  # by the batch norms of the connectors
 
     def __init__(
         self,

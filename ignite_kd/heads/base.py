@@ -30,7 +30,8 @@ class Head(nn.Module):
     needs_teacher: ClassVar[bool] = True
     needs_maps: ClassVar[bool] = False  # compares positions: its `pairs` must not be vectors
     couples_batch: ClassVar[bool] = False  # the loss of a batch is not the mean of its images' losses
-    remembers: ClassVar[bool] = False  # keeps something of every image that it saw: one process only, so far
+    only_norms_couple: ClassVar[bool] = False  # couples_batch, but by batch norms alone
+    remembers: ClassVar[bool] = False  # keeps something of every image that it saw
 
     @classmethod
     def for_models(cls, student: nn.Module, teacher: nn.Module | None, **options: Any) -> Head:
@@ -48,6 +49,11 @@ class Head(nn.Module):
     def first_stage(self, student: nn.Module) -> FirstStage | None:
         """What some methods train before the student proper learns: see `first_stage.py`."""
         return None
+
+    @property
+    def gathers(self) -> bool:
+        """Whether it sees the batch of all processes. Batch norms alone are synchronised, which is cheaper."""
+        return (self.couples_batch and not self.only_norms_couple) or self.remembers
 
     def forward(self, student: Representation, teacher: Representation, batch: Batch) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} has no forward(student, teacher, batch) yet.")
@@ -77,7 +83,12 @@ class Head(nn.Module):
         state = student.state
         if self.needs_teacher and state.teacher is None:
             raise RuntimeError(f"the head '{name}' needs a teacher: teacher.attach(student) before the run.")
-        student.add_loss(name, student.factors[name] * student.terms[name](state.student, state.teacher, state.batch))
+        seen, shown, batch = state.student, state.teacher, state.batch
+        whole = getattr(state, "whole_batch", None)  # of several processes that share a batch: see AverageGradients
+        if whole is not None and self.gathers:
+            seen, batch = whole.representation(seen), whole.batch(batch)
+            shown = shown and whole.representation(shown)
+        student.add_loss(name, student.factors[name] * student.terms[name](seen, shown, batch))
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class FitNet(Head):
 
     name = "fitnet"
     paper = "Romero, Ballas, Kahou, Chassang, Gatta, Bengio, 2015, arXiv:1412.6550"
-    couples_batch = True  # by the batch norm of the regressor
+    couples_batch = only_norms_couple = True  # by the batch norm of the regressor
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class FT(Head):
 
     name = "ft"
     paper = "Kim, Park, Kwak, 2018, arXiv:1802.04977"
-    couples_batch = True  # by the batch norms of the translator
+    couples_batch = only_norms_couple = True  # by the batch norms of the translator
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class OFD(Head):
 
     name = "ofd"
     paper = "Heo, Kim, Yun, Park, Kwak, Choi, 2019, arXiv:1904.01866"
-    couples_batch = True  # by the batch norms of the connectors
+    couples_batch = only_norms_couple = True  # by the batch norms of the connectors
 
     def __init__(
         self,

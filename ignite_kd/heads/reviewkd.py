@@ -43,7 +43,7 @@ class ReviewKD(Head):
 
     name = "reviewkd"
     paper = "Chen, Liu, Zhao, Jia, 2021, arXiv:2104.09044"
-    couples_batch = True  # by the batch norms of the fusion
+    couples_batch = only_norms_couple = True  # by the batch norms of the fusion
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ OURS = {
     "--compile": "auto",
     "--time-limit": None,
     "--nproc-per-node": 1,
+    "--max-restarts": 0,
     "--tracker": None,
 }
 

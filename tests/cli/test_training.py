@@ -16,7 +16,7 @@ def plans(monkeypatch):
 
     def of(command, words):
         found = []
-        monkeypatch.setattr(ignite_kd.launch, "launch", lambda plans: found.extend(plans) or 0)
+        monkeypatch.setattr(ignite_kd.launch, "launch", lambda plans, _: found.extend(plans) or 0)
         command.main(shlex.split(words), standalone_mode=False)
         return found
 

@@ -1,0 +1,46 @@
+"""`train_without_transfer.py` on few images, with a signal at a step. A script: torchrun and spawned processes run it.
+
+The environment says which: DISTURB="KILL 1 6" kills rank 1 at its sixth step, once; "TERM parent 6" asks the process
+that started the others to stop. The processes leave their numbers in the file `pids`.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def prepare():
+    from ignite.engine import Events
+
+    from ignite_kd.data import shapes
+    from ignite_kd.session import Session
+
+    shapes.TRAIN, shapes.TEST = 400, 50
+    attach = Session._attach_handlers
+
+    def attach_and_disturb(session):
+        attach(session)
+        with open("pids", "a") as file:
+            file.write(f"{os.getpid()}\n")
+        name, whom, step = os.environ.get("DISTURB", "none none 0").split()
+        if session.rank == (0 if whom == "parent" else int(whom) if whom.isdigit() else -1):
+
+            def disturb():
+                if not Path("disturbed").exists():
+                    Path("disturbed").touch()
+                    os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[f"SIG{name}"])
+
+            session.student.add_event_handler(Events.ITERATION_STARTED(once=int(step)), disturb)
+
+    Session._attach_handlers = attach_and_disturb
+
+
+if __name__ != "__main__" or "LOCAL_RANK" in os.environ:  # a process that trains
+    prepare()
+
+if __name__ == "__main__":
+    from ignite_kd.cli import run
+    from ignite_kd.cli.train_without_transfer import command
+
+    sys.exit(run(command))
