@@ -54,7 +54,7 @@ def hashed(seed: int, *keys: int | Tensor) -> Tensor:
     generators", OOPSLA 2014, doi:10.1145/2660193.2660195) begun at the number found so far, first at the seed.
     Integers alone decide, so the bits are equal on every device and for every version of torch.
     """
-    plain = list(takewhile(lambda key: not isinstance(key, Tensor), keys))
+    plain: list[Any] = list(takewhile(lambda key: not isinstance(key, Tensor), keys))
     state: Any = _int64(_chain(seed, plain))
     for key in keys[len(plain) :]:
         step = (key.long() + 1) * _int64(_STEP) if isinstance(key, Tensor) else _int64((key + 1) * _STEP)

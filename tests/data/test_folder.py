@@ -33,8 +33,8 @@ def load(root, batch_size=4, **options):
 
 def test_samples_and_classes_are_those_of_torchvisions_image_folder(root):
     data = load(root)
-    assert data.train.samples == datasets.ImageFolder(str(root / "train")).samples
-    assert data.validation.samples == datasets.ImageFolder(str(root / "val")).samples
+    assert list(data.train.samples) == datasets.ImageFolder(str(root / "train")).samples
+    assert list(data.validation.samples) == datasets.ImageFolder(str(root / "val")).samples
     assert list(data.classes) == datasets.ImageFolder(str(root / "train")).classes
     assert data.test is None
 
