@@ -49,7 +49,8 @@ class FileList(Sequence[tuple[str, int]]):
 
     def __getitem__(self, index: Any) -> Any:
         begin, end = self._places[index].tolist()
-        return str(self.folder / os.fsdecode(self._names[begin:end].numpy().tobytes())), int(self.labels[index])
+        name = os.fsdecode(self._names[begin:end].numpy().tobytes())
+        return os.path.join(self.folder, name), int(self.labels[index])  # pathlib would keep the parts of every name
 
     def subset(self, indices: Tensor) -> FileList:
         """The files at `indices`, in that order; the names are shared."""
