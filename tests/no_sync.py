@@ -13,18 +13,19 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["NoSync", "Synchronises"]
 
+_VALUE = "_local_scalar_dense equal allclose is_nonzero"
+_SIZE = (
+    "nonzero argwhere masked_select unique_dim unique_consecutive unique_dim_consecutive _unique _unique2 "
+    "repeat_interleave bincount"
+)
+_DECOMPOSITION = (
+    "_linalg_eigh _linalg_svd linalg_eig _linalg_eigvals linalg_lstsq _linalg_check_errors _linalg_solve_ex "
+    "_linalg_slogdet linalg_ldl_factor_ex"
+)
 WAITS = {
-    **dict.fromkeys(("_local_scalar_dense", "equal", "allclose", "is_nonzero"), "tells the host a value"),
-    **dict.fromkeys(
-        ("nonzero", "argwhere", "masked_select", "unique_dim", "unique_consecutive", "_unique", "_unique2")
-        + ("unique_dim_consecutive", "repeat_interleave", "bincount"),
-        "has a size that depends on data",
-    ),
-    **dict.fromkeys(
-        ("_linalg_eigh", "_linalg_svd", "linalg_eig", "_linalg_eigvals", "linalg_lstsq", "_linalg_check_errors")
-        + ("_linalg_solve_ex", "_linalg_slogdet", "linalg_ldl_factor_ex"),
-        "asks whether a decomposition succeeded",
-    ),
+    **dict.fromkeys(_VALUE.split(), "tells the host a value"),
+    **dict.fromkeys(_SIZE.split(), "has a size that depends on data"),
+    **dict.fromkeys(_DECOMPOSITION.split(), "asks whether a decomposition succeeded"),
     "lift_fresh": "makes a tensor of the host's numbers, which a GPU has to fetch",
 }
 MASKS = (torch.bool, torch.uint8)

@@ -16,16 +16,14 @@ __all__ = ["StopOnNonFinite", "weights_are_finite"]
 class StopOnNonFinite:
     """Raises `RunFailed`, naming the term, epoch and iteration, when a loss has become NaN or infinite.
 
-    Each step notes on the device which terms are finite; the host looks every `every` steps, at the end of an epoch,
-    and through `check()` before a checkpoint is written. So nothing waits for a GPU, and no bad state is ever saved.
+    Each step puts its terms aside; the host looks at them every `every` steps, at the end of an epoch, and through
+    `check()` before a checkpoint is written. So nothing waits for a GPU, and no bad state is ever saved.
     """
 
     def __init__(self, every: int = 50) -> None:
         self.every = every
         self._student: StudentEngine | None = None
-        self._first_bad: dict[
-            str, Tensor
-        ] = {}  # by term: the iteration at which it was first bad, 0 while it never was
+        self._unseen: list[tuple[int, str, Tensor]] = []  # iteration, term and value since the last look
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         self._student = student
@@ -37,16 +35,18 @@ class StopOnNonFinite:
 
     def check_losses(self) -> None:
         """Raise where a term has been bad since the last look."""
-        if self._student is None:
+        if self._student is None or not self._unseen:
             return
-        found = [(step, name) for name, tensor in self._first_bad.items() if (step := int(tensor))]
-        if found:
-            iteration, name = min(found)
+        finite = torch.stack([value for *_, value in self._unseen]).isfinite().tolist()
+        bad = [(iteration, name) for (iteration, name, _), sound in zip(self._unseen, finite, strict=True) if not sound]
+        if bad:
+            iteration, name = min(bad)
             epoch = (iteration - 1) // (self._student.state.epoch_length or 1) + 1
             raise RunFailed(
                 f"the loss '{name}' was NaN or infinite at epoch {epoch}, iteration {iteration}; "
                 "lower its factor or the learning rate"
             )
+        self._unseen.clear()
 
     def check(self) -> None:
         """Raise unless the losses and the weights are finite: called before a checkpoint is written."""
@@ -63,10 +63,7 @@ class StopOnNonFinite:
 
     def _note(self, student: StudentEngine) -> None:
         iteration = student.state.iteration
-        for name, loss in student.state.output["losses"].items():
-            bad = (~loss.isfinite()).to(torch.int32) * iteration
-            before = self._first_bad.get(name)
-            self._first_bad[name] = bad if before is None else torch.where(before > 0, before, bad)
+        self._unseen += [(iteration, name, loss) for name, loss in student.state.output["losses"].items()]
 
 
 def weights_are_finite(module: nn.Module) -> bool:

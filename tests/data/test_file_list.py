@@ -15,15 +15,8 @@ from ignite_kd.data.file_list import FileList
 from ignite_kd.errors import UserError
 
 LABELS = {"ant": 0, "bee": 1, "cow": 2}
-NAMES = "ant/b.png ant/a.JPG ant/deep/er/1.png ant/deep/2.png ant/deep-2/3.png bee/ün.png cow/0.png".split()
-    "ant/b.png",
-    "ant/a.JPG",
-    "ant/deep/er/1.png",
-    "ant/deep/2.png",
-    "ant/deep-2/3.png",
-    "bee/ü n.png",
-    "cow/0.png",
-]
+DEEP = ["ant/deep/er/1.png", "ant/deep/2.png", "ant/deep-2/3.png"]
+NAMES = ["ant/b.png", "ant/a.JPG", *DEEP, "bee/ün.png", "cow/0.png"]
 
 
 @pytest.fixture
