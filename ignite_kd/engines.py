@@ -112,7 +112,8 @@ class StudentEngine(Engine):
             raise ValueError(f"the loss '{name}' was added twice at iteration {self.state.iteration}.")
         if term.numel() != 1:
             raise ValueError(f"the loss '{name}' should be a scalar, but its shape is {tuple(term.shape)}.")
-        self.state.losses[name] = term.reshape(())
+        # a view of what is a scalar already would be one operation more in the backward pass
+        self.state.losses[name] = term.reshape(()) if term.dim() else term
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
         """Gradients of the step: one backward pass through the sum. Replace it for methods that need several."""
