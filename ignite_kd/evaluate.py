@@ -140,7 +140,9 @@ def _images(
     """The images to evaluate on, normalised as they were when the network learned."""
     if name == "folder":
         tree = {"validation": "val"}.get(part, part)
-        files, classes, digest = folder_to_evaluate(data_dir, tree, _BATCH, image_size=size, num_workers=num_workers)
+        files, classes, digest = folder_to_evaluate(
+            data_dir, tree, _BATCH, image_size=size, num_workers=num_workers, device=device
+        )
         return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")
 
     dataset = data.load(name, data_dir)

@@ -58,10 +58,12 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
         found = folder_loaders(
             plan.data_dir,
             recipe.batch_size,
+            evaluation_batch_size=recipe.evaluation_batch_size,
             image_size=plan.image_size or 32,
             seed=plan.order,
             num_workers=plan.num_workers,
             samples_per_class=plan.samples_per_class,
+            device=device,
             **share,
         )
         size = plan.image_size or 32

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ignite_kd.data.file_list import FileList
 from ignite_kd.data.file_loader import FileLoader
 from ignite_kd.data.order import Order
 from ignite_kd.data.randomness import shuffled
@@ -35,6 +36,7 @@ def folder_loaders(
     data_dir: str | Path,
     batch_size: int,
     *,
+    evaluation_batch_size: int | None = None,
     image_size: int = 32,
     seed: int = 0,
     num_workers: int = 4,
@@ -43,13 +45,18 @@ def folder_loaders(
     std: tuple[float, float, float] = _IMAGENET_STD,
     rank: int = 0,
     world_size: int = 1,
+    device: str | torch.device = "cpu",
 ) -> FolderData:
     """The loaders of `data_dir`/train, /val and, where it is there, /test; each class is a folder of images.
 
     Args:
+        batch_size: the global one, divided among the processes (`Order`).
+        evaluation_batch_size: of validation and test; as for training where there is none.
         image_size: from 64 on, training crops a random part as for ImageNet; below, it pads by 4 and crops.
         samples_per_class: learn from so many images of each class; fewer are a part of more.
         mean, std: normalisation; ImageNet's where nothing else is given.
+        rank, world_size: which of how many processes this is.
+        device: where the batches will go; for a GPU they are put into pinned memory.
     """
     root = Path(data_dir)
     classes = _class_names(root / "train")
@@ -57,20 +64,22 @@ def folder_loaders(
     test = _samples(root / "test", classes) if (root / "test").is_dir() else None
     if samples_per_class is not None:
         train = _subset(train, classes, samples_per_class, seed)
+    digest = _digest(train, validation, test)
 
     training, evaluation = _transforms(image_size, mean, std)
 
-    def loader(samples: list[tuple[str, int]], transform: nn.Module, shuffle: bool) -> FileLoader:
-        order = Order(len(samples), batch_size, shuffle, seed, rank=rank, world_size=world_size)
-        return FileLoader(samples, transform, order, num_workers, image_size)
+    def loader(samples: FileList, transform: nn.Module, size: int, shuffle: bool) -> FileLoader:
+        order = Order(len(samples), size, shuffle, seed, rank=rank, world_size=world_size)
+        return FileLoader(samples, transform, order, num_workers, image_size, _is_gpu(device))
 
+    size = evaluation_batch_size or batch_size
     return FolderData(
-        loader(train, training, shuffle=True),
-        loader(validation, evaluation, shuffle=False),
-        None if test is None else loader(test, evaluation, shuffle=False),
+        loader(train, training, batch_size, shuffle=True),
+        loader(validation, evaluation, size, shuffle=False),
+        None if test is None else loader(test, evaluation, size, shuffle=False),
         tuple(classes),
-        _digest(root, train, validation, test or []),
-        torch.tensor([label for _, label in train]),
+        digest,
+        train.labels,
     )
 
 
@@ -83,6 +92,7 @@ def folder_to_evaluate(
     num_workers: int = 4,
     mean: tuple[float, float, float] = _IMAGENET_MEAN,
     std: tuple[float, float, float] = _IMAGENET_STD,
+    device: str | torch.device = "cpu",
 ) -> tuple[FileLoader, tuple[str, ...], str]:
     """One tree (train, val or test) in order and without augmentation, the classes, and the digest of all trees."""
     root = Path(data_dir)
@@ -91,8 +101,13 @@ def folder_to_evaluate(
     if tree not in trees:
         raise UserError(f"there is no folder {root / tree}; take another --split, or put <class>/… folders there.")
     _, transform = _transforms(image_size, mean, std)
-    loader = FileLoader(trees[tree], transform, Order(len(trees[tree]), batch_size, False), num_workers, image_size)
-    return loader, tuple(classes), _digest(root, *(trees.get(name, []) for name in ("train", "val", "test")))
+    order = Order(len(trees[tree]), batch_size, shuffle=False)
+    loader = FileLoader(trees[tree], transform, order, num_workers, image_size, _is_gpu(device))
+    return loader, tuple(classes), _digest(*(trees.get(name) for name in ("train", "val", "test")))
+
+
+def _is_gpu(device: str | torch.device) -> bool:
+    return torch.device(device).type == "cuda"
 
 
 def _transforms(
@@ -119,41 +134,39 @@ def _class_names(folder: Path) -> list[str]:
     return classes
 
 
-def _samples(folder: Path, classes: list[str]) -> list[tuple[str, int]]:
-    """(file, label) of every image; labels count train's classes, and a class that only train has is no error."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+def _samples(folder: Path, classes: list[str]) -> FileList:
+    """Every image with its label; labels count train's classes, and a class that only train has is no error."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
 
     found = _class_names(folder)
     if strange := [name for name in found if name not in classes]:
         raise UserError(f"{folder} has a class that train lacks: {', '.join(strange)}; name it alike or take it away.")
     labels = {name: classes.index(name) for name in found}
-    samples = make_dataset(str(folder), labels, extensions=IMG_EXTENSIONS, allow_empty=True)
-    present = {label for _, label in samples}
+    samples = FileList.find(folder, labels, IMG_EXTENSIONS)
+    present = set(samples.labels.unique().tolist())
     for name, label in labels.items():
         if label not in present:
             raise UserError(f"{folder / name} has no image; give it one ({', '.join(IMG_EXTENSIONS)}) or take it away.")
     return samples
 
 
-def _subset(
-    samples: list[tuple[str, int]], classes: list[str], samples_per_class: int, seed: int
-) -> list[tuple[str, int]]:
-    by_class: list[list[int]] = [[] for _ in classes]
-    for i in shuffled(len(samples), seed).tolist():
-        by_class[samples[i][1]].append(i)
+def _subset(samples: FileList, classes: list[str], samples_per_class: int, seed: int) -> FileList:
+    order = shuffled(len(samples), seed)
+    counts = samples.labels.bincount(minlength=len(classes))
+    by_class = order[samples.labels[order].argsort(stable=True)].split(counts.tolist())
     for name, members in zip(classes, by_class, strict=True):
         if not 1 <= samples_per_class <= len(members):
             raise UserError(
                 f"{samples_per_class} images of each class were asked for; '{name}' allows 1 to {len(members)}."
             )
-    return [samples[i] for i in sorted(i for members in by_class for i in members[:samples_per_class])]
+    return samples.subset(torch.cat([members[:samples_per_class] for members in by_class]).sort().values)
 
 
-def _digest(root: Path, *parts: list[tuple[str, int]]) -> str:
-    """Of names, labels and sizes of the files: reading them all could take an hour."""
+def _digest(*parts: FileList | None) -> str:
+    """Of names, labels and sizes of the files of train, val and test."""
     sha = hashlib.sha256()
     for samples in parts:
-        sha.update(f"{len(samples)}\n".encode())
-        for path, label in samples:
-            sha.update(f"{Path(path).relative_to(root).as_posix()} {label} {Path(path).stat().st_size}\n".encode())
+        sha.update(f"{len(samples or ())}\n".encode())
+        if samples is not None:
+            samples.add_to(sha)
     return sha.hexdigest()[:16]

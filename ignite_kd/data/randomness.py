@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
 import torch
 from torch import Tensor
 
-__all__ = ["hashed", "shuffled", "uniform"]
+__all__ = ["hashed", "number", "shuffled", "uniform"]
+
+
+_MASK = 2**64 - 1
+_STEP, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def _int64(value: int) -> int:
     """The bits of `value` modulo 2^64, read as a signed number, because torch computes with int64."""
     return (value + 2**63) % 2**64 - 2**63
-
-
-_STEP = _int64(0x9E3779B97F4A7C15)
-_FIRST = _int64(0xBF58476D1CE4E5B9)
-_SECOND = _int64(0x94D049BB133111EB)
 
 
 def _right(x: Tensor, bits: int) -> Tensor:
@@ -24,9 +27,24 @@ def _right(x: Tensor, bits: int) -> Tensor:
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _right(x, 30)) * _FIRST
-    x = (x ^ _right(x, 27)) * _SECOND
+    x = (x ^ _right(x, 30)) * _int64(_FIRST)
+    x = (x ^ _right(x, 27)) * _int64(_SECOND)
     return x ^ _right(x, 31)
+
+
+def _chain(state: int, keys: Sequence[int]) -> int:
+    """The state after all keys, unsigned, in plain integers: a hundredth of the time of torch's, and no host waits."""
+    for key in keys:
+        state = (state + (key + 1) * _STEP) & _MASK
+        state = ((state ^ (state >> 30)) * _FIRST) & _MASK
+        state = ((state ^ (state >> 27)) * _SECOND) & _MASK
+        state ^= state >> 31
+    return state & _MASK
+
+
+def number(seed: int, *keys: int) -> int:
+    """`hashed` of plain integers, as one."""
+    return _chain(seed, keys) >> 1
 
 
 def hashed(seed: int, *keys: int | Tensor) -> Tensor:
@@ -36,11 +54,12 @@ def hashed(seed: int, *keys: int | Tensor) -> Tensor:
     generators", OOPSLA 2014, doi:10.1145/2660193.2660195) begun at the number found so far, first at the seed.
     Integers alone decide, so the bits are equal on every device and for every version of torch.
     """
-    state = torch.tensor(_int64(seed))
-    for key in keys:
-        key = key.long() if isinstance(key, Tensor) else torch.tensor(_int64(key))
-        state = _mix(state + (key + 1) * _STEP)
-    return _right(state, 1)
+    plain: list[Any] = list(takewhile(lambda key: not isinstance(key, Tensor), keys))
+    state: Any = _int64(_chain(seed, plain))
+    for key in keys[len(plain) :]:
+        step = (key.long() + 1) * _int64(_STEP) if isinstance(key, Tensor) else _int64((key + 1) * _STEP)
+        state = _mix(step + state)
+    return _right(state if isinstance(state, Tensor) else torch.tensor(state), 1)
 
 
 def uniform(seed: int, *keys: int | Tensor) -> Tensor:

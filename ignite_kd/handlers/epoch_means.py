@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import ignite.distributed as idist
@@ -24,7 +25,8 @@ class EpochMeans:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._images = 0
+        self._sums: dict[tuple[str, ...], Tensor] = {}  # of steps with the same terms together: one operation a step
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         return [
@@ -34,44 +36,59 @@ class EpochMeans:
 
     def state_dict(self) -> dict[str, Any]:
         """All processes ask for it together: it holds the sums over all, so that any number of them can go on."""
-        return {"sums": _over_processes(self._sums)}
+        images, sums = self._over_processes()
+        return {"images": images, "sums": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         first = idist.get_rank() == 0
-        self._sums = {name: value if first else torch.zeros_like(value) for name, value in state["sums"].items()}
+        self._images = int(state["images"]) if first else 0
+        self._sums = {names: sums.clone() if first else torch.zeros_like(sums) for names, sums in state["sums"].items()}
 
     def _add(self, student: StudentEngine) -> None:
         output = student.state.output
         labels: Tensor = output["labels"]
         count = len(labels)
-        right = (output["logits"].argmax(1) == labels).sum()
-        step = {"accuracy": right, "loss": output["loss"] * count}
-        step |= {f"loss.{name}": term * count for name, term in output["losses"].items()}
+        right = (output["logits"].argmax(1) == labels).sum(0, keepdim=True)
         # a term may come late (warm-up) or rarely (every=2): its mean is still over all images of the epoch
-        for name, value in (step | {"images": torch.full_like(right, count)}).items():
-            value = _wide(value)
-            self._sums[name] = self._sums[name].to(value.device) + value if name in self._sums else value
+        losses = output["losses"]
+        self._images += count
+        self._sum(("accuracy",), right, 1)
+        self._sum(
+            ("loss", *(f"loss.{name}" for name in losses)), torch.stack([output["loss"], *losses.values()]), count
+        )
+
+    def _sum(self, names: tuple[str, ...], values: Tensor, weight: int) -> None:
+        before = self._sums.get(names)
+        if before is None:
+            before = torch.zeros(len(names), dtype=_wide(values.device), device=values.device)
+        elif before.device != values.device:  # just resumed
+            before = before.to(values.device)
+        self._sums[names] = before.add_(values, alpha=weight)
+
+    def _over_processes(self) -> tuple[int, dict[tuple[str, ...], Tensor]]:
+        """Images and sums of all processes together."""
+        own = list(self._sums.values())
+        if not own or idist.get_world_size() == 1:
+            return self._images, {names: sums.clone() for names, sums in self._sums.items()}
+        *sums, images = idist.all_reduce(torch.cat([*own, own[0].new_tensor([self._images])])).split(
+            [*map(len, own), 1]
+        )
+        return int(images), dict(zip(self._sums, sums, strict=True))
 
     def _finish(self, student: StudentEngine) -> None:
         if not self._sums:
             return
-        sums = _over_processes(self._sums)
-        found = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-        images = found.pop("images")
+        images, sums = self._over_processes()
+        found: dict[str, float] = {}
+        for name, value in zip(chain.from_iterable(sums), torch.cat(list(sums.values())).tolist(), strict=True):
+            found[name] = found.get(name, 0.0) + value
         metrics = student.state.metrics
         for name in [name for name in metrics if name.startswith("train/loss.")]:
             del metrics[name]  # a term that has ended would keep its last value for ever
         metrics.update({f"train/{name}": value / images for name, value in found.items()})
-        self._sums = {}
+        self._images, self._sums = 0, {}
 
 
-def _over_processes(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    names = sorted(sums)
-    if not names or idist.get_world_size() == 1:
-        return dict(sums)
-    return dict(zip(names, idist.all_reduce(torch.stack([sums[name] for name in names])), strict=True))
-
-
-def _wide(value: Tensor) -> Tensor:
+def _wide(device: torch.device) -> torch.dtype:
     """float64, in which thousands of batches add up without loss; Apple's GPUs have none."""
-    return value.to(torch.float32 if value.device.type == "mps" else torch.float64)
+    return torch.float32 if device.type == "mps" else torch.float64

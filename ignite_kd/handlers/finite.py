@@ -19,16 +19,14 @@ __all__ = ["StopOnNonFinite", "weights_are_finite"]
 class StopOnNonFinite:
     """Raises `RunFailed`, naming the term, epoch and iteration, when a loss has become NaN or infinite.
 
-    Each step notes on the device which terms are finite; the host looks every `every` steps, at the end of an epoch,
-    and through `check()` before a checkpoint is written. So nothing waits for a GPU, and no bad state is ever saved.
+    Each step puts its terms aside; the host looks at them every `every` steps, at the end of an epoch, and through
+    `check()` before a checkpoint is written. So nothing waits for a GPU, and no bad state is ever saved.
     """
 
     def __init__(self, every: int = 50) -> None:
         self.every = every
         self._student: StudentEngine | None = None
-        self._first_bad: dict[
-            str, Tensor
-        ] = {}  # by term: the iteration at which it was first bad, 0 while it never was
+        self._unseen: list[tuple[int, str, Tensor]] = []  # iteration, term and value since the last look
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         self._student = student
@@ -40,19 +38,23 @@ class StopOnNonFinite:
 
     def check_losses(self) -> None:
         """Raise where a term has been bad since the last look."""
-        if self._student is None or not self._first_bad:
+        if self._student is None or not self._unseen:
             return
-        steps = [int(tensor) for tensor in self._first_bad.values()]
+        finite = torch.stack([value for *_, value in self._unseen]).isfinite().tolist()
+        earliest: dict[str, float] = {}
+        for (iteration, name, _), sound in zip(self._unseen, finite, strict=True):
+            earliest[name] = min(earliest.get(name, math.inf), math.inf if sound else iteration)
         # a process may be alone in seeing it, in its share, but all must stop; the largest of negatives is the earliest
-        firsts = agree(*(-step if step else -math.inf for step in steps))
-        found = [(-int(first), name) for first, name in zip(firsts, self._first_bad, strict=True) if first > -math.inf]
-        if found:
-            iteration, name = min(found)
+        firsts = agree(*(-iteration for iteration in earliest.values()))
+        bad = [(-first, name) for first, name in zip(firsts, earliest, strict=True) if first > -math.inf]
+        if bad:
+            iteration, name = int(min(bad)[0]), min(bad)[1]
             epoch = (iteration - 1) // (self._student.state.epoch_length or 1) + 1
             raise RunFailed(
                 f"the loss '{name}' was NaN or infinite at epoch {epoch}, iteration {iteration}; "
                 "lower its factor or the learning rate"
             )
+        self._unseen.clear()
 
     def check(self) -> None:
         """Raise unless the losses and the weights are finite: called before a checkpoint is written."""
@@ -71,10 +73,7 @@ class StopOnNonFinite:
 
     def _note(self, student: StudentEngine) -> None:
         iteration = student.state.iteration
-        for name, loss in student.state.output["losses"].items():
-            bad = (~loss.isfinite()).to(torch.int32) * iteration
-            before = self._first_bad.get(name)
-            self._first_bad[name] = bad if before is None else torch.where(before > 0, before, bad)
+        self._unseen += [(iteration, name, loss) for name, loss in student.state.output["losses"].items()]
 
 
 def weights_are_finite(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from ignite_kd.data.randomness import hashed, shuffled, uniform
+from ignite_kd.data.randomness import hashed, number, shuffled, uniform
 
 MASK = 2**64 - 1
 
@@ -33,6 +33,14 @@ def test_hashed_is_splitmix64_chained_in_plain_integers(seed):
     assert table.shape == (6, 5) and table.dtype == torch.int64
     for row, key in zip(table.tolist(), keys, strict=True):
         assert row == [splitmix64(splitmix64(seed & MASK, key), k) >> 1 for k in range(5)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, -7, 2**31, 2**63 - 1, 2**64 + 5])
+@pytest.mark.parametrize("key", [0, 255, 2**40, 2**63 - 1, -1])
+def test_plain_integers_give_the_same_bits_without_a_tensor(seed, key):
+    assert number(seed, key, 3) == splitmix64(splitmix64(seed & MASK, key), 3) >> 1
+    assert number(seed, key, 3) == hashed(seed, key, 3) == hashed(seed, torch.tensor(key), 3)
+    assert number(seed) == hashed(seed) == (seed & MASK) >> 1
 
 
 def test_integers_and_tensors_are_the_same_key():

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -122,10 +123,17 @@ def test_an_epoch_that_was_interrupted_has_the_means_of_one_that_was_not(tmp_pat
 def test_a_saved_state_does_not_move_with_the_run():
     student, means = measured()
     taken = []
-    student.add_event_handler(Events.ITERATION_COMPLETED(once=1), lambda: taken.append(means.state_dict()))
+
+    def take():
+        state = means.state_dict()
+        taken.append((state, copy.deepcopy(state)))
+
+    student.add_event_handler(Events.ITERATION_COMPLETED(once=1), take)
     student.run(LOADER, max_epochs=1)
-    assert int(taken[0]["sums"]["images"]) == 2
-    assert means.state_dict() == {"sums": {}}
+    ((state, as_it_was),) = taken
+    assert state["images"] == as_it_was["images"] == 2
+    assert all(torch.equal(sums, as_it_was["sums"][names]) for names, sums in state["sums"].items())
+    assert means.state_dict() == {"images": 0, "sums": {}}
 
 
 def test_small_losses_are_not_lost_beside_large_ones():
