@@ -149,11 +149,26 @@ def _share(named: dict[str, Plan], say: Callable[[str], None] | None = None) -> 
 
     logging.disable(logging.INFO)  # ignite tells how it connects
     backend = "nccl" if torch.cuda.is_available() and next(iter(named.values())).device != "cpu" else "gloo"
-    idist.initialize(backend)
+    _connect(backend)
     try:
         return _say_errors(named, say)
     finally:
         idist.finalize()
+
+
+def _connect(backend: str) -> None:
+    import ignite.distributed as idist
+    import torch
+    import torch.distributed as dist
+
+    if backend == "nccl":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # torchrun keeps one store over its restarts, in which the addresses of those that were killed still stand; who
+    # reads them waits for ever
+    store, rank, size = next(dist.rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(backend, store=dist.PrefixStore(f"attempt-{attempt}", store), rank=rank, world_size=size)
+    idist.sync()
 
 
 def _say_errors(named: dict[str, Plan], say: Callable[[str], None] | None) -> int:
