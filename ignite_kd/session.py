@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ignite_kd import heads, loaders, models, run_folder
+from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
@@ -68,6 +69,8 @@ class Session:
         self.rank, self.processes = idist.get_rank(), idist.get_world_size()
         self.device = idist.device() if self.processes > 1 else pick_device(plan.device)
         self.precision = prepare_precision(plan.precision, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if plan.state_dict_path is not None:
             check_writable(plan.state_dict_path)
             if plan.teacher_path and Path(plan.state_dict_path).resolve() == Path(plan.teacher_path).resolve():

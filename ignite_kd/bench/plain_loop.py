@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
+from ignite_kd.allocation import usual_allocation
 from ignite_kd.data.dataset import Dataset, Images
 from ignite_kd.heads.stages import channels_of, strides_of
 from ignite_kd.recipes import get
@@ -109,7 +110,7 @@ class PlainLoop:
         self._batches = iter(batches)
 
     def run(self, steps: int) -> None:
-        with _torchs_defaults():
+        with _torchs_defaults(), usual_allocation():
             for _ in range(steps):
                 self._step()
 
