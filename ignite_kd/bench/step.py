@@ -232,7 +232,7 @@ def _data_path(loop: PackageLoop, pictures: Any, workers: int, rounds: int, batc
         "steady": steady,
         "pictures": lambda: [move(next(theirs)) for _ in range(batches)],
     }
-    seconds = alternate(works, rounds, device)
+    seconds = alternate(works, rounds, device, pause=0.5)  # until the processes have filled their queue
     size = len(next(ours).labels) * batches
     rate = {name: size / summary(found).median for name, found in seconds.items()}
     return DataPath(rate["stream"], rate["pictures"], rate["stream"] / rate["pictures"])
