@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -227,12 +228,13 @@ def _data_path(loop: PackageLoop, pictures: Any, workers: int, rounds: int, batc
         for _ in range(_PREFETCHED * workers):
             move(next(theirs))
 
-    works = {
+    works: dict[str, Callable[[], object]] = {
+        "rest": lambda: time.sleep(0.5),  # until the processes have filled their queue
         "stream": lambda: [move(next(ours)) for _ in range(batches)],
         "steady": steady,
         "pictures": lambda: [move(next(theirs)) for _ in range(batches)],
     }
-    seconds = alternate(works, rounds, device, pause=0.5)  # until the processes have filled their queue
+    seconds = alternate(works, rounds, device)
     size = len(next(ours).labels) * batches
     rate = {name: size / summary(found).median for name, found in seconds.items()}
     return DataPath(rate["stream"], rate["pictures"], rate["stream"] / rate["pictures"])
