@@ -332,6 +332,12 @@ class Session:
             )
         if known and known.get("split") != self.data.describe().get("split"):
             raise UserError(f"{self.folder} was trained on another split than its classmates; go on with it alone.")
+        if self.before.get("compiled", self.compiled) != self.compiled:
+            how = {True: "compiled", False: "not compiled"}
+            raise UserError(
+                f"{self.folder} was begun {how[not self.compiled]}, but its classmates are {how[self.compiled]}; go on "
+                "with it alone."
+            )
         found = self.checkpoints.load_latest()
         state, length = self.student.state, len(self.data.train)
         if found is not None and state.epoch_length != length:

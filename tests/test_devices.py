@@ -75,10 +75,20 @@ def test_an_unknown_word_is_refused_with_what_is_possible(machine, word):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0", "mps"])
 @pytest.mark.parametrize("word", ["fp32", "bf16"])
+@pytest.mark.filterwarnings("ignore:this .* has no bfloat16 products")
 def test_other_formats_are_the_engines_matter(word, device):
     before = torch.get_float32_matmul_precision()
     assert prepare_precision(word, torch.device(device)) == word
     assert torch.get_float32_matmul_precision() == before
+
+
+def test_a_processor_that_only_imitates_bfloat16_is_warned_of(monkeypatch, recwarn):
+    monkeypatch.setattr("ignite_kd.devices.native_bf16", lambda device: True)
+    assert prepare_precision("bf16", torch.device("cpu")) == "bf16"
+    assert not recwarn
+    monkeypatch.setattr("ignite_kd.devices.native_bf16", lambda device: False)
+    with pytest.warns(UserWarning, match="this cpu has no bfloat16 products and imitates them"):
+        assert prepare_precision("bf16", torch.device("cpu")) == "bf16"
 
 
 def test_tensorfloat_is_a_switch_and_fp32_for_the_engine():

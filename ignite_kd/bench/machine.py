@@ -13,23 +13,16 @@ from typing import Any
 import torch
 
 from ignite_kd.bench.timing import alternate, summary
+from ignite_kd.devices import native_bf16
 from ignite_kd.handlers import versions
 
-__all__ = ["describe", "formats", "help_seconds", "native_bf16", "number_format", "products"]
+__all__ = ["describe", "formats", "help_seconds", "number_format", "products"]
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The machine and the versions, for whoever reads the numbers later."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {"device": str(device), "name": name, "threads": torch.get_num_threads(), "versions": versions()}
-
-
-def native_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 products have instructions of their own; without them one of 2048³ takes minutes."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in asked)
 
 
 def formats(device: torch.device) -> list[str]:

@@ -3,6 +3,7 @@ import torch
 
 from ignite_kd import models
 from ignite_kd.bench import machine
+from ignite_kd.devices import native_bf16
 
 CPU = torch.device("cpu")
 
@@ -30,7 +31,7 @@ def test_products_are_in_the_number_format_that_is_named(kind, dtype, precision,
 def test_bf16_is_measured_only_where_the_processor_has_it(monkeypatch, avx, amx, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    assert machine.native_bf16(CPU) is expected
+    assert native_bf16(CPU) is expected
     assert machine.formats(CPU) == ["fp32"] + ["bf16"] * expected
 
 
