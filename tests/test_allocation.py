@@ -12,7 +12,8 @@ import torch
 if sys.argv[1] == "kept":
     allocation.keep_freed_memory()
 blocks = lambda: [torch.ones(2**24) for _ in range(4)]  # of 64 MiB
-blocks()
+for _ in range(5):
+    blocks()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
     blocks()
