@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -97,8 +96,9 @@ def test_the_flags_of_its_commands_exist():
     for script, words in commands:
         assert set(re.findall(r"--[a-z-]+", words)) <= {name for p in scripts[script].params for name in p.opts}
     known = {name for command in scripts.values() for p in command.params for name in p.opts}
-    mentioned = {word for cell in re.findall(r"^\|[^|]*\|([^|]*)\|$", text, re.MULTILINE) for word in shlex.split(
-        " ".join(re.findall(r"`([^`]*)`", cell))) if word.startswith("--")}  # fmt: skip
+    cells = re.findall(r"^\|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
+    quoted = " ".join(word for cell in cells for word in re.findall(r"`([^`]*)`", cell))
+    mentioned = set(re.findall(r"(?<!\S)\"?(--[a-z-]+)", quoted))
     assert mentioned
     assert mentioned <= known
 
