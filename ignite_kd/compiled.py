@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import warnings
@@ -15,6 +16,8 @@ from torch import nn
 from ignite_kd.engines import StudentEngine, TeacherEngine
 from ignite_kd.errors import UserError
 from ignite_kd.models.cost import macs
+
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it tells that there is no CUDA
 
 __all__ = ["check_compiler", "compile_student", "compile_teacher", "compiling_pays"]
 
