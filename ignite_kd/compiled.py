@@ -71,8 +71,12 @@ def compiling_pays(
     """Whether a training on so many images is longer than compiling it takes, where that was measured: on CPUs."""
     if device.type != "cpu" or _compiler_is_missing(device):
         return False
-    products = 3 * macs(student, image_size) + (macs(teacher, image_size) if teacher is not None else 0)
-    return 2 * products * images > _WORTH_COMPILING
+    networks = [(3, student)] + ([(1, teacher)] if teacher is not None else [])
+    # each weight meets each pixel once at the most, so a short training need not be counted, which takes half a second
+    most = sum(passes * sum(p.numel() for p in net.parameters()) * image_size**2 for passes, net in networks)
+    if 2 * most * images <= _WORTH_COMPILING:
+        return False
+    return 2 * images * sum(passes * macs(net, image_size) for passes, net in networks) > _WORTH_COMPILING
 
 
 def _compiler_is_missing(device: torch.device) -> str | None:

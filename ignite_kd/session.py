@@ -227,8 +227,7 @@ class Session:
         warning = refuse_foreign_teacher(self.data, card, path, self.recipe.foreign_teacher)
         if warning:
             self.say(warning)
-        teacher = TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
-        return teacher
+        return TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
 
     def _build_student(self) -> StudentEngine:
         recipe = self.recipe

@@ -97,6 +97,9 @@ def test_compiling_is_chosen_where_it_was_measured_to_pay(monkeypatch):
     monkeypatch.setattr(compiled, "_compiler_is_missing", lambda device: None)
     assert compiling_pays(CPU, student, teacher, 200 * 40_000, 32)  # the published training
     assert not compiling_pays(CPU, student, teacher, 1000, 32)
+    with monkeypatch.context() as patch:  # a short one is not even counted
+        patch.setattr(compiled, "macs", lambda *_: pytest.fail("counting takes half a second"))
+        assert not compiling_pays(CPU, student, teacher, 1000, 32)
     assert not compiling_pays(torch.device("cuda"), student, teacher, 200 * 40_000, 32)
     monkeypatch.setattr(compiled, "_compiler_is_missing", lambda device: "a compiler")
     assert not compiling_pays(CPU, student, teacher, 200 * 40_000, 32)

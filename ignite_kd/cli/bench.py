@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, option
+from ignite_kd.cli.options import Decorator, GroupedCommand, option
 
 if TYPE_CHECKING:
     from ignite_kd.bench.step import Report
@@ -28,6 +28,15 @@ class _Counts(click.ParamType):
         if not all(word.isdecimal() and int(word) for word in words) or len(set(words)) < len(words):
             self.fail(f"'{value}' should be different numbers above zero, such as 1,2,4.", param, ctx)
         return tuple(int(word) for word in words)
+
+
+def _device_option(group: str) -> Decorator:
+    return option(
+        "--device", group=group, default="auto", help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one."
+    )
+
+
+_json_option = option("--json", "as_json", group="Measurement", is_flag=True, help="For machines.")
 
 
 @click.group("bench", invoke_without_command=True)
@@ -84,13 +93,8 @@ def command(context: click.Context) -> int | None:
 @option("--workers", group="Measurement", default=2, type=click.IntRange(0), help="Of the released loop's DataLoader.")
 @option("--rounds", group="Measurement", default=5, type=click.IntRange(1), help="In which all take turns.")
 @option("--steps", group="Measurement", type=click.IntRange(1), help="Of each in a round.  [default: 3, on a GPU 100]")
-@option(
-    "--device",
-    group="Measurement",
-    default="auto",
-    help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one.",
-)
-@option("--json", "as_json", group="Measurement", is_flag=True, help="For machines.")
+@_device_option("Measurement")
+@_json_option
 def step(loss: tuple[str, ...], compile_: str, as_json: bool, **settings: Any) -> int:
     """A training step, beside one of the plain loop that the VID code was released with.
 
@@ -119,13 +123,8 @@ def step(loss: tuple[str, ...], compile_: str, as_json: bool, **settings: Any) -
 @option("--methods", group="Networks", metavar="NAME,NAME…", help="Which heads.  [default: all]")
 @option("--batch-size", group="Measurement", default=64, type=click.IntRange(2), help="Images.")
 @option("--rounds", group="Measurement", default=7, type=click.IntRange(1), help="How often each is measured.")
-@option(
-    "--device",
-    group="Measurement",
-    default="auto",
-    help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one.",
-)
-@option("--json", "as_json", group="Measurement", is_flag=True, help="For machines.")
+@_device_option("Measurement")
+@_json_option
 def heads(
     teacher: str, student: str, methods: str | None, batch_size: int, rounds: int, device: str, as_json: bool
 ) -> int:
@@ -156,9 +155,7 @@ def heads(
 @option("--learning-rate", group="Training", type=float, help="Another one than the benchmark's.")
 @option("--samples-per-class", group="Training", default=10, type=click.IntRange(1), help="Images of CIFAR-100.")
 @option("--data-dir", group="Training", default="./data/", metavar="DIR", help="Where CIFAR-100 is.")
-@option(
-    "--device", group="Training", default="auto", help="A GPU's number, cuda:1, cpu; auto takes a GPU if there is one."
-)
+@_device_option("Training")
 @option("--output-dir", group="Training", default="./runs/bench-methods", metavar="DIR", help="For the runs' folders.")
 def methods(
     path_t: str, model_s: str, methods: str | None, epochs: int, learning_rate: float | None, samples_per_class: int,

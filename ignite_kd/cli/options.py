@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 __all__ = [
+    "Decorator",
     "GroupedCommand",
     "all_of",
     "command_line",
