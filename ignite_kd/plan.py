@@ -83,8 +83,12 @@ class Plan:
         return f"{methods or 'alone'}-seed{self.seed}"
 
     def identity(self) -> dict[str, Any]:
-        """The part that a resumed run must share. More epochs go on from where a run is, so they are not in it."""
-        return {name: value for name, value in json.loads(json.dumps(asdict(self))).items() if name not in self._FREE}
+        """The part that a resumed run must share.
+
+        More epochs go on from where a run is, so they are not in it, unless the whole schedule depends on them.
+        """
+        free = set(self._FREE) - ({"max_epochs"} if self.recipe.schedule == "one-cycle" else set())
+        return {name: value for name, value in json.loads(json.dumps(asdict(self))).items() if name not in free}
 
     def title(self) -> str:
         """A readable folder name, with a digest that keeps different plans apart."""

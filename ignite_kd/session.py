@@ -25,10 +25,12 @@ from ignite_kd.foreign import refuse_foreign_teacher
 from ignite_kd.handlers import (
     AverageGradients,
     Checkpoints,
+    ClipGradients,
     Console,
     EpochMeans,
     Evaluate,
     KeepBest,
+    OneCycle,
     RunRecord,
     SeedSteps,
     StepSchedule,
@@ -295,9 +297,15 @@ class Session:
     def _attach_handlers(self) -> None:
         """At the end of an epoch: measure, judge, record, show, and save last what all of them then hold."""
         student, recipe, plan = self.student, self.recipe, self.plan
-        StepSchedule(recipe.rate_of(plan.student), recipe.milestones, recipe.decay).attach(student)
+        rate = recipe.rate_of(plan.student)
+        if recipe.schedule == "steps":
+            StepSchedule(rate, recipe.milestones, recipe.decay).attach(student)
+        else:
+            OneCycle(rate, plan.max_epochs, recipe.rise).attach(student)
         if self.processes > 1:
             AverageGradients().attach(student)
+        if recipe.gradient_norm:
+            ClipGradients(recipe.gradient_norm).attach(student)
         means, finite = EpochMeans(), StopOnNonFinite()
         means.attach(student)
         finite.attach(student)

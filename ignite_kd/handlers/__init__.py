@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ignite_kd.handlers import plots
 from ignite_kd.handlers.checkpoint import Checkpoints
+from ignite_kd.handlers.clipping import ClipGradients
 from ignite_kd.handlers.console import Console
 from ignite_kd.handlers.distributed import AverageGradients
 from ignite_kd.handlers.epoch_means import EpochMeans
@@ -11,7 +12,7 @@ from ignite_kd.handlers.evaluation import Evaluate, evaluate
 from ignite_kd.handlers.finite import StopOnNonFinite, weights_are_finite
 from ignite_kd.handlers.keep_best import KeepBest
 from ignite_kd.handlers.record import RunRecord, versions
-from ignite_kd.handlers.schedule import StepSchedule
+from ignite_kd.handlers.schedule import OneCycle, StepSchedule
 from ignite_kd.handlers.seeding import SeedSteps
 from ignite_kd.handlers.stopping import Stopping
 from ignite_kd.handlers.trackers import tracker
@@ -20,10 +21,12 @@ from ignite_kd.handlers.warm_up import WarmUp
 __all__ = [
     "AverageGradients",
     "Checkpoints",
+    "ClipGradients",
     "Console",
     "EpochMeans",
     "Evaluate",
     "KeepBest",
+    "OneCycle",
     "RunRecord",
     "SeedSteps",
     "StepSchedule",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes.base import QUIRKS, Quirk, Recipe
 from ignite_kd.recipes.crd import CRD
+from ignite_kd.recipes.short import VID_SHORT
 from ignite_kd.recipes.vid import VID, VID_RELEASED_CODE
 from ignite_kd.recipes.zoo import ZOO
 
 __all__ = ["QUIRKS", "Quirk", "Recipe", "get", "names"]
 
-_RECIPES = {recipe.name: recipe for recipe in (VID, VID_RELEASED_CODE, CRD, ZOO)}
+_RECIPES = {recipe.name: recipe for recipe in (VID, VID_RELEASED_CODE, VID_SHORT, CRD, ZOO)}
 
 
 def names() -> list[str]:

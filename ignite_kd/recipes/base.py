@@ -115,8 +115,11 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4  # on every parameter, batch norms, biases and variances included
-    milestones: tuple[int, ...] = (60, 120, 160)  # epochs after which the learning rate falls
+    schedule: str = "steps"  # or "one-cycle": from nothing to the learning rate, and back to nothing at the end
+    milestones: tuple[int, ...] = (60, 120, 160)  # of steps: epochs after which the learning rate falls
     decay: float = 0.2
+    rise: float = 0.2  # of one-cycle: the part of the training in which the learning rate grows
+    gradient_norm: float = 0.0  # longer gradients are shortened to this; 0: none is
     first_stage_epochs: int = 30  # of methods that train something before the student proper learns
     padding: str = "reflect"  # how the image is extended by 4 pixels before the random crop
     validation_images: int = 10_000
@@ -138,14 +141,27 @@ class Recipe:
         for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should be positive, but {getattr(self, field)} was given.")
-        for field in ("momentum", "weight_decay", "validation_images", "light_learning_rate", "first_stage_epochs"):
+        for field in (
+            "momentum",
+            "weight_decay",
+            "validation_images",
+            "light_learning_rate",
+            "first_stage_epochs",
+            "gradient_norm",
+        ):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
+        if not 0 < self.rise < 1:
+            raise UserError(f"rise of a recipe should lie between 0 and 1, but {self.rise} was given.")
         if self.nesterov and not self.momentum:
             raise UserError("nesterov of a recipe needs a momentum above 0.")
         if self.warm_up_from not in (0, 1):
             raise UserError(f"warm_up_from of a recipe should be 0 or 1, but {self.warm_up_from} was given.")
-        words = {"padding": ("reflect", "zeros"), "student_file": ("plain", "released")}
+        words = {
+            "padding": ("reflect", "zeros"),
+            "student_file": ("plain", "released"),
+            "schedule": ("steps", "one-cycle"),
+        }
         words |= {"foreign_teacher": ("refuse", "warn"), "normalisation": ("dataset", "zoo")}
         for field, possible in words.items():
             if getattr(self, field) not in possible:
