@@ -72,7 +72,8 @@ def recipes() -> list[list[str]]:
         rate = f"{recipe.learning_rate:g}"
         if recipe.light_learning_rate:
             rate += f" ({recipe.light_learning_rate:g})"
-        schedule = f"× {recipe.decay:g} after {', '.join(map(str, recipe.milestones))}"
+        steps = f"× {recipe.decay:g} after {', '.join(map(str, recipe.milestones))}"
+        schedule = steps if recipe.schedule == "steps" else "one cycle"
         rows.append([recipe.name, str(recipe.batch_size), rate, str(recipe.epochs), schedule, recipe.source])
     return rows
 

@@ -16,10 +16,10 @@ from torch import nn
 from ignite_kd import heads, loaders, models, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
-from ignite_kd.devices import pick_device, prepare_precision
+from ignite_kd.devices import name_of, pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.files import check_writable, digest_of
+from ignite_kd.files import check_writable
 from ignite_kd.first_stage import train_first_stage
 from ignite_kd.foreign import refuse_foreign_teacher
 from ignite_kd.handlers import (
@@ -79,8 +79,7 @@ class Session:
                 raise UserError(
                     f"the student would be written over its teacher {plan.teacher_path}; name another file."
                 )
-        started_from = {"teacher_sha256": plan.teacher_path, "student_sha256": plan.student_path}
-        self.identity = plan.identity() | {key: path and digest_of(path) for key, path in started_from.items()}
+        self.identity = run_folder.identity_of(plan)
         self._check_names()
         self.before = self._enter_folder()
         try:
@@ -155,6 +154,7 @@ class Session:
             parameters=models.parameters(self.model),
             compiled=self.compiled,
             versions=versions(),
+            device=name_of(self.device),
             started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         )
         self._describe()
@@ -312,7 +312,7 @@ class Session:
         objects = student.to_save() | {"means": means}
         self.best: KeepBest | None = None
         if self.data.validation is not None:
-            evaluation = Evaluate(self.data.validation)
+            evaluation = Evaluate(self.data.validation, every=recipe.validate_every)
             evaluation.attach(student)
             objects["validation"] = evaluation
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")

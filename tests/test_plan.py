@@ -55,3 +55,8 @@ def test_what_does_not_change_the_result_changes_neither(change):
 
 def test_the_identity_survives_json():
     assert json.loads(json.dumps(PLAN.identity())) == PLAN.identity()
+
+
+def test_one_cycle_depends_on_its_length():
+    plan = dataclasses.replace(PLAN, recipe=recipes.get("vid-short"))
+    assert dataclasses.replace(plan, max_epochs=7).identity() != plan.identity()

@@ -21,6 +21,7 @@ _COMMANDS = {
     "train-student": "Train a student of the benchmark by any method (flags of RepDistiller, ITRD).",
     "train": "Train a resnet or wideresnet alone (flags of the zoo).",
     "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
+    "reproduce": "Fill cells of a published table again: ours beside the published number.",
     "evaluate": "Say what a file of weights is, and how good.",
     "list": "Name the methods, models, data sets or recipes.",
     "bench": "Measure: `bench step` how fast a step is, `bench heads` what each method costs.",

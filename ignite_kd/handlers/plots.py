@@ -13,8 +13,9 @@ from torch import Tensor
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
 
-__all__ = ["available", "plot_curves", "plot_images"]
+__all__ = ["Published", "available", "plot_curves", "plot_images", "plot_published"]
 
+Published = tuple[str, float | None, float, float | None]  # a row, its published number, ours, our standard deviation
 _PANELS = {"loss": ("train/loss", "validation/loss"), "accuracy": ("train/accuracy", "validation/accuracy")}
 _DASHES = {"train": ":", "validation": "-"}
 
@@ -52,6 +53,27 @@ def plot_images(images: Tensor, titles: Sequence[str], path: str | Path, columns
         axes.imshow(image.permute(1, 2, 0).cpu().numpy())
         axes.set_title(title, fontsize="small")
         axes.axis("off")
+    _save(figure, path)
+
+
+def plot_published(title: str, panels: Mapping[str, Sequence[Published]], path: str | Path) -> None:
+    """A panel a column of a table."""
+    figure = _figure(width=max(5, 3.5 * len(panels)), height=1.2 + 0.35 * max(map(len, panels.values())))
+    figure.suptitle(title, fontsize="medium")
+    for place, (name, rows) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        axes.set(title=name, xlabel="test accuracy in %")
+        for line, (_, published, mean, deviation) in enumerate(rows):
+            if published is not None:
+                axes.plot(published, line, "D", color="0.6", label="published" if line == 0 else None)
+            axes.errorbar(
+                mean, line, xerr=deviation, fmt="o", color="C0", capsize=3, label="ours" if line == 0 else None
+            )
+        axes.set_yticks(range(len(rows)), [row for row, *_ in rows])
+        axes.invert_yaxis()
+        axes.margins(y=0.2)
+        if place == 1:
+            axes.legend(fontsize="small")
     _save(figure, path)
 
 

@@ -123,6 +123,7 @@ class Recipe:
     first_stage_epochs: int = 30  # of methods that train something before the student proper learns
     padding: str = "reflect"  # how the image is extended by 4 pixels before the random crop
     validation_images: int = 10_000
+    validate_every: int = 1  # epochs; with few images to learn from, validation would take longer than they do
     teacher_batch_statistics: bool = False
     softplus_twice: bool = False
     fresh_split: bool = False
@@ -151,6 +152,10 @@ class Recipe:
         ):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
+        if self.validate_every < 1:
+            raise UserError(
+                f"validate_every of a recipe should be 1 or more epochs, but {self.validate_every} was given."
+            )
         if not 0 < self.rise < 1:
             raise UserError(f"rise of a recipe should lie between 0 and 1, but {self.rise} was given.")
         if self.nesterov and not self.momentum:
