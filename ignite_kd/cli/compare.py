@@ -51,7 +51,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
     A RUN is a run's folder, whose last weights are taken, or a file of weights with its card. Runs of any methods,
     networks and recipes, as long as they learned the same data.
     """
-    from ignite_kd.comparison import compare  # torch is imported here
+    from ignite_kd.comparison import compare, markdown  # torch is imported here
     from ignite_kd.files import atomic_write, check_writable
     from ignite_kd.handlers import plots
 
@@ -60,7 +60,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
         check_writable(folder / "compare.json")
     found = compare(runs, **settings)
     told = json.dumps(found.to_json(), indent=2, ensure_ascii=False)
-    click.echo(told if as_json else found.markdown(whole=False), nl=as_json)
+    click.echo(told if as_json else markdown(found, whole=False), nl=as_json)
     if folder is not None:
         pictures = []
         if plots.available():
@@ -69,7 +69,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
             pictures = draw(found, folder)
         else:
             click.echo("pictures need matplotlib; install it with: pip install 'ignite-kd[plots]'", err=True)
-        atomic_write(folder / "compare.md", found.markdown(pictures=pictures))
+        atomic_write(folder / "compare.md", markdown(found, pictures=pictures))
         atomic_write(folder / "compare.json", told + "\n")
         click.echo(f"written  {folder}: {', '.join(['compare.md', 'compare.json', *pictures])}", err=as_json)
     return 0

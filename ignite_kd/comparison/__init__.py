@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ignite_kd.comparison.compare import compare
-from ignite_kd.comparison.report import Comparison, Row
+from ignite_kd.comparison.report import markdown
+from ignite_kd.comparison.result import Comparison, Row
 
-__all__ = ["Comparison", "Row", "compare"]
+__all__ = ["Comparison", "Row", "compare", "markdown"]

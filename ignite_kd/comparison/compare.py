@@ -13,10 +13,11 @@ from torch import nn
 from ignite_kd import models
 from ignite_kd.comparison.agreement import agreement
 from ignite_kd.comparison.calibration import calibration
+from ignite_kd.comparison.cka import LinearCKA
 from ignite_kd.comparison.held_out import HeldOut, held_out, refuse_other_data
 from ignite_kd.comparison.measure import measure
 from ignite_kd.comparison.per_class import accuracy_by_class
-from ignite_kd.comparison.report import Alignment, Comparison, Recorded, Row
+from ignite_kd.comparison.result import Alignment, Comparison, Recorded, Row
 from ignite_kd.comparison.runs import Run, load_run, short_names, teacher_of
 from ignite_kd.devices import pick_device
 from ignite_kd.errors import UserError
@@ -49,64 +50,46 @@ def compare(
         data_dir: where the data is; where the runs' was by default.
     """
     where = pick_device(device)
-    paths = list(paths)
-    if reference is not None and Path(reference).resolve() not in (Path(path).resolve() for path in paths):
-        paths.insert(0, reference)
-    runs, notes = _loaded(paths), []
-    first = next(path for path in paths if reference is None or Path(path).resolve() == Path(reference).resolve())
-    taught_by: dict[str, str] = {}
-    for path, run in runs.items():
-        file, problem = (teacher, None) if teacher is not None else teacher_of(run)
-        if file is not None:
-            taught_by[path] = file
-        if problem is not None:
-            notes.append(problem)
-    some = next(iter(taught_by.values()), None)
-    if some is not None:  # who had none is held against it all the same
-        taught_by |= {path: some for path, run in runs.items() if run.teacher is None and path not in taught_by}
-
-    everyone = dict(runs)
-    for file in dict.fromkeys(taught_by.values()):
-        if all(Path(file).resolve() != Path(path).resolve() for path in everyone):
-            everyone[file] = load_run(file)
-    teachers = [run for path, run in everyone.items() if path not in runs]
+    runs = _loaded(paths, reference)
+    first = next(iter(runs)) if reference is None else _key(reference)
+    taught_by, notes = _teachers(runs, teacher)
+    everyone = runs | {key: load_run(file) for key, file in taught_by.values() if key not in runs}
+    teachers = [run for key, run in everyone.items() if key not in runs]
     refuse_other_data(list(runs.values()), teachers)
     shown = held_out(list(runs.values()), teachers, on, images, data_dir, num_workers, where)
     notes += shown.notes
-    same = _twins(everyone)
-    networks = {path: (_network(run, shown), run.normalisation) for path, run in everyone.items() if same[path] == path}
-    taught_by = {path: same[_key(file, everyone)] for path, file in taught_by.items()}
-    partners = {path: taught_by.get(path, same[first]) for path in runs if path in taught_by or path != first}
 
-    sizes = {path: models.parameters(model) for path, (model, _) in networks.items()}  # before they are frozen
+    same = _twins(everyone)
+    networks = {key: (_network(run, shown), run.normalisation) for key, run in everyone.items() if same[key] == key}
+    parameters = {key: models.parameters(model) for key, (model, _) in networks.items()}  # before they are frozen
+    guides = {key: same[teacher_key] for key, (teacher_key, _) in taught_by.items()}
+    partners = {key: guides.get(key, same[first]) for key in runs if key in guides or key != first}
     loaders = {word: shown.loaders[word] for word in {word for _, word in networks.values()}}
-    found = measure(networks, {(same[path], other) for path, other in partners.items()}, loaders, where)
+    found = measure(networks, {(same[key], other) for key, other in partners.items()}, loaders, where)
+
     names = dict(zip(everyone, short_names(list(everyone)), strict=True))
     rows = []
-    for path, run in runs.items():
-        logits = found.logits[same[path]]
-        guide = taught_by.get(path)
-        aligned = found.alignments[same[path], partners[path]] if path in partners else None
-        rows.append(
-            Row(
-                name=names[path],
-                path=path,
-                weights=run.weights,
-                model=run.model,
-                parameters=sizes[same[path]],
-                teacher=None if guide is None else names[guide],
-                recorded=_recorded(run),
-                accuracy=(logits.argmax(1) == found.labels).double().mean().item(),
-                by_class=accuracy_by_class(logits, found.labels),
-                calibration=calibration(logits, found.labels),
-                agreement=None if guide is None else agreement(logits, found.logits[guide], found.labels),
-                alignment=None
-                if aligned is None or not aligned.stages
-                else Alignment(names[partners[path]], aligned.stages, aligned.other_stages, aligned.matrix().tolist()),
-                curves=run.lines,
-            )
+    for key, run in runs.items():
+        logits, guide, alignment = found.logits[same[key]], guides.get(key), None
+        if key in partners:
+            alignment = _alignment(names[partners[key]], found.alignments[same[key], partners[key]])
+        row = Row(
+            name=names[key],
+            path=run.path,
+            weights=run.weights,
+            model=run.model,
+            parameters=parameters[same[key]],
+            teacher=None if guide is None else names[guide],
+            recorded=_recorded(run),
+            accuracy=(logits.argmax(1) == found.labels).double().mean().item(),
+            by_class=accuracy_by_class(logits, found.labels),
+            calibration=calibration(logits, found.labels),
+            agreement=None if guide is None else agreement(logits, found.logits[guide], found.labels),
+            alignment=alignment,
+            curves=run.lines,
         )
-        notes += _remarks(run, rows[-1], on, shown)
+        rows.append(row)
+        notes += _remarks(run, row, on, shown)
     return Comparison(
         dataset=shown.dataset,
         digest=shown.digest,
@@ -121,24 +104,41 @@ def compare(
     )
 
 
-def _loaded(paths: Sequence[str]) -> dict[str, Run]:
+def _key(path: str) -> str:
+    return str(Path(path).resolve())
+
+
+def _loaded(paths: Sequence[str], reference: str | None) -> dict[str, Run]:
     runs: dict[str, Run] = {}
+    if reference is not None and _key(reference) not in map(_key, paths):
+        paths = [reference, *paths]
     for path in paths:
-        if any(Path(path).resolve() == Path(known).resolve() for known in runs):
+        if _key(path) in runs:
             raise UserError(f"{path} was named twice; name each run once.")
-        runs[path] = load_run(path)
+        runs[_key(path)] = load_run(path)
     return runs
 
 
-def _key(file: str, everyone: dict[str, Run]) -> str:
-    return next(path for path in everyone if Path(path).resolve() == Path(file).resolve())
+def _teachers(runs: dict[str, Run], teacher: str | None) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Run → its teacher (key, path), and what is the matter with some of them."""
+    found, notes = {}, []
+    for key, run in runs.items():
+        file, problem = (teacher, None) if teacher is not None else teacher_of(run)
+        if file is not None:
+            found[key] = _key(file), file
+        if problem is not None:
+            notes.append(problem)
+    some = next(iter(found.values()), None)
+    if some is not None:  # who had none is held against it all the same
+        found |= {key: some for key, run in runs.items() if run.teacher is None and key not in found}
+    return found, notes
 
 
 def _twins(runs: dict[str, Run]) -> dict[str, str]:
-    """Each run's path → the first one with the same weights: a teacher's run and its file are looked through once."""
+    """Each run → the first one of the same weights: a teacher's run and its file are looked through once."""
     same: dict[str, str] = {}
-    for path, run in runs.items():
-        same[path] = next((known for known in same.values() if _equal(runs[known], run)), path)
+    for key, run in runs.items():
+        same[key] = next((known for known in same.values() if _equal(runs[known], run)), key)
     return same
 
 
@@ -146,6 +146,11 @@ def _equal(one: Run, other: Run) -> bool:
     a, b = one.content.state, other.content.state
     alike = (one.model, one.normalisation) == (other.model, other.normalisation) and a.keys() == b.keys()
     return alike and all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+
+
+def _alignment(other: str, found: LinearCKA) -> Alignment | None:
+    """None where one of the networks gives logits alone."""
+    return Alignment(other, found.stages, found.other_stages, found.matrix().tolist()) if found.stages else None
 
 
 def _network(run: Run, shown: HeldOut) -> nn.Module:

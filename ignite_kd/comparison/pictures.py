@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ignite_kd.comparison.report import Comparison, Row
+from ignite_kd.comparison.result import Comparison
 from ignite_kd.handlers.plots import new_figure, plot_curves, save_figure
 
 __all__ = ["draw"]
@@ -51,39 +51,34 @@ def _classes(found: Comparison, path: Path) -> None:
 
 def _reliability(found: Comparison, path: Path) -> None:
     """Accuracy over confidence, bin by bin; what is well calibrated lies on the diagonal."""
-    figure = new_figure(width=3.2 * len(found.rows), height=3.4)
-    for place, row in enumerate(found.rows, 1):
-        axes = figure.add_subplot(1, len(found.rows), place)
+    figure, places = _grid(len(found.rows), size=3.2)
+    for axes, row in zip(places, found.rows, strict=True):
         bins = len(row.calibration.counts)
         axes.bar([b / bins for b in range(bins)], row.calibration.accuracy, 1 / bins, align="edge", edgecolor="white")
         axes.plot([0, 1], [0, 1], ":", color="black")
-        title = f"{row.name}\nECE {row.calibration.error:.1%}"
-        axes.set(title=title, xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-        _small_title(axes)
+        axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        axes.set_title(f"{row.name}\nECE {row.calibration.error:.1%}", fontsize="small")
     save_figure(figure, path)
 
 
 def _alignments(found: Comparison, path: Path) -> None:
     """Every stage of a run with every stage of its partner."""
-    rows = [row for row in found.rows if row.alignment is not None]
-    figure = new_figure(width=4 * len(rows), height=4)
-    for place, row in enumerate(rows, 1):
-        _heat_map(figure.add_subplot(1, len(rows), place), row)
+    named = {row.name: row.alignment for row in found.rows if row.alignment is not None}
+    figure, places = _grid(len(named), size=4)
+    for axes, (name, alignment) in zip(places, named.items(), strict=True):
+        axes.imshow(alignment.matrix, vmin=0, vmax=1, origin="lower")
+        axes.set_xticks(range(len(alignment.other_stages)), alignment.other_stages, rotation=45, ha="right")
+        axes.set_yticks(range(len(alignment.stages)), alignment.stages)
+        axes.set(xlabel=alignment.other)
+        axes.set_title(name, fontsize="small")
+        for i, values in enumerate(alignment.matrix):
+            for j, value in enumerate(values):
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
     save_figure(figure, path)
 
 
-def _heat_map(axes: Any, row: Row) -> None:
-    alignment = row.alignment
-    assert alignment is not None
-    axes.imshow(alignment.matrix, vmin=0, vmax=1, origin="lower")
-    axes.set_xticks(range(len(alignment.other_stages)), alignment.other_stages, rotation=45, ha="right")
-    axes.set_yticks(range(len(alignment.stages)), alignment.stages)
-    axes.set(title=row.name, xlabel=alignment.other)
-    _small_title(axes)
-    for i, values in enumerate(alignment.matrix):
-        for j, value in enumerate(values):
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
-
-
-def _small_title(axes: Any) -> None:
-    axes.title.set_fontsize("small")
+def _grid(n: int, size: float) -> tuple[Any, list[Any]]:
+    """A figure with `n` axes, four in a row."""
+    columns, rows = min(n, 4), -(-n // 4)
+    figure = new_figure(width=columns * size, height=rows * size)
+    return figure, [figure.add_subplot(rows, columns, place) for place in range(1, n + 1)]
