@@ -181,7 +181,7 @@ def _recorded(run: Run) -> Recorded:
 def _remarks(run: Run, row: Row, on: str, shown: HeldOut) -> list[str]:
     found: list[Any] = []
     if run.status not in (None, "finished"):
-        found.append(f"{row.name} is {run.status}: its weights are those after {run.epochs} of {run.planned} epochs")
+        found.append(f"{row.name}: {run.status}; its weights are those after {run.epochs} of {run.planned} epochs")
     claim = row.recorded.test_last if on == "test" else row.recorded.validation_last
     if run.status in (None, "finished") and claim is not None and shown.images == shown.of:
         whole = on == "test" or run.data.get("split", {}).get("validation") == shown.images

@@ -26,7 +26,8 @@ def markdown(found: Comparison, whole: bool = True, pictures: Iterable[str] = ()
     lines += [f"## Accuracy by class{most}", "", *_classes(found, shown), ""]
     for name in pictures:
         lines += [f"![{name}]({name})", ""]
-    lines += [f"note: {note}" for note in found.notes]
+    if found.notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in found.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 

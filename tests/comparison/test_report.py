@@ -24,7 +24,7 @@ def test_every_number_has_its_place_and_what_nobody_knows_is_a_dash():
     one = row("one", [0.5, math.nan])
     two = row("two", [0.75, 0.5], recorded=NOBODY, teacher=None, agreement=None, alignment=None)
     text = markdown(comparison(one, two), pictures=["curves.png"])
-    recorded, measured, aligned, classes = tables(text).values()
+    recorded, measured, aligned, classes, _ = tables(text).values()
     assert recorded[1] == ["one", "wrn_16_1", "175,066", "1 ce + 1 kd", "3", "1.2", "50.00%", "60.00%", "55.00%", "-"]
     assert recorded[2] == ["two", "wrn_16_1", "175,066", "-", "-", "-", "-", "-", "-", "-"]
     assert measured[1] == ["one", "50.00%", "1.5000", "12.30%", "teacher.th", "80.00%", "-", "0.3000", "0.9000"]
@@ -33,7 +33,7 @@ def test_every_number_has_its_place_and_what_nobody_knows_is_a_dash():
     assert classes == [["class", "images", "one", "Δ two"], ["cat", "2", "50.0%", "+25.0"], ["dog", "2", "-", "-"]]
     assert "the test set (4 of 10 images)" in text
     assert "![curves.png](curves.png)" in text
-    assert text.endswith("note: look here\n")
+    assert text.endswith("## Notes\n\n- look here\n")
 
 
 def test_a_run_that_is_on_its_way_says_how_far():
