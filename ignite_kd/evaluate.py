@@ -17,7 +17,7 @@ from ignite_kd.errors import UserError, unknown
 from ignite_kd.handlers import evaluate
 from ignite_kd.layouts import read, rename
 from ignite_kd.loaders import normalisation
-from ignite_kd.recognise import Known, name_of, recognise
+from ignite_kd.recognise import Known, name_of, options_of, recognise
 from ignite_kd.weights import Loaded, put
 
 __all__ = ["Report", "evaluate_file"]
@@ -99,7 +99,7 @@ def evaluate_file(
     images = _images(str(dataset), data_dir, part, card, image_size or 32, num_workers, where)
     _refuse_other_classes(path, known, card, images)
 
-    network = models.build(name, num_classes=len(images.classes), **_options(name, known, images.image_size))
+    network = models.build(name, num_classes=len(images.classes), **options_of(name, known, images.image_size))
     found = put(network, content, path)
     results = evaluate(network, images.loader, where, number_format)
     return Report(
@@ -187,12 +187,6 @@ def _refuse_other_classes(path: str, known: Known | None, card: dict[str, Any] |
     learned = (card or {}).get("dataset")
     advice = f"its card says --dataset {learned}" if learned else "name the data set that it learned (--dataset)"
     raise UserError(f"{path} is {known}, but {images.dataset} has {len(images.classes)} classes; {advice}.")
-
-
-def _options(name: str, known: Known | None, image_size: int) -> dict[str, Any]:
-    if known is not None and known.name == name:
-        return known.options
-    return models.size_options(name, image_size)
 
 
 def _disagreements(

@@ -17,7 +17,7 @@ from ignite_kd.cards import read_card
 from ignite_kd.errors import UserError
 from ignite_kd.layouts import read, rename
 
-__all__ = ["Known", "describe", "name_of", "name_of_folder", "recognise", "teacher_name"]
+__all__ = ["Known", "describe", "name_of", "name_of_folder", "options_of", "recognise", "teacher_name"]
 
 _COUNTER = "num_batches_tracked"  # absent from files of old versions
 Shapes = Mapping[str, tuple[int, ...]]
@@ -114,6 +114,13 @@ def name_of(path: str | Path, card: dict[str, Any] | None, known: Known | None, 
         f"neither the names and shapes in {path} nor its folder's name tell which network it is; "
         f"say {option} NAME (`ignite-kd list models`)."
     )
+
+
+def options_of(name: str, known: Known | None, image_size: int) -> dict[str, Any]:
+    """What `models.build(name, …)` has to be told: as the file was recognised, else by the images' size."""
+    if known is not None and known.name == name:
+        return known.options
+    return models.size_options(name, image_size)
 
 
 def _candidate(name: str, classes: int, options: dict[str, Any]) -> nn.Module | None:

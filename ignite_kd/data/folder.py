@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,16 +94,21 @@ def folder_to_evaluate(
     mean: tuple[float, float, float] = _IMAGENET_MEAN,
     std: tuple[float, float, float] = _IMAGENET_STD,
     device: str | torch.device = "cpu",
+    choose: Callable[[int], Tensor] = torch.arange,
 ) -> tuple[FileLoader, tuple[str, ...], str]:
-    """One tree (train, val or test) in order and without augmentation, the classes, and the digest of all trees."""
+    """One tree (train, val or test) without augmentation, the classes, and the digest of all trees.
+
+    `choose` is told how many files the tree has and says which ones come, in which order; without it all, as they lie.
+    """
     root = Path(data_dir)
     classes = _class_names(root / "train")
     trees = {name: _samples(root / name, classes) for name in ("train", "val", "test") if (root / name).is_dir()}
     if tree not in trees:
         raise UserError(f"there is no folder {root / tree}; take another --split, or put <class>/… folders there.")
     _, transform = _transforms(image_size, mean, std)
-    order = Order(len(trees[tree]), batch_size, shuffle=False)
-    loader = FileLoader(trees[tree], transform, order, num_workers, image_size, _is_gpu(device))
+    samples = trees[tree].subset(choose(len(trees[tree])))
+    order = Order(len(samples), batch_size, shuffle=False)
+    loader = FileLoader(samples, transform, order, num_workers, image_size, _is_gpu(device))
     return loader, tuple(classes), _digest(*(trees.get(name) for name in ("train", "val", "test")))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call
 
 from ignite_kd import tables
 from ignite_kd.errors import UserError
@@ -14,7 +15,6 @@ from ignite_kd.tables import reproduce
 from ignite_kd.tables.plans import Machine
 from ignite_kd.tables.reproduce import Reproduction
 from ignite_kd.weights import save_weights
-from tests.commands import call
 
 RECIPE = "vid,epochs={},milestones=2,batch_size=20,validation_images=100,validate_every=2"
 MINE = {
