@@ -290,6 +290,9 @@ class Session:
         if stage is not None:
             self.first_stages[head.name] = stage
         if stage is None or not stage.replaces_main:
+            own = [parameter for parameter in head.parameters() if parameter.requires_grad]
+            if own and self.recipe.head_rate != 1:  # else they join the student's group, as in the released codes
+                student.optimizer.add_param_group({"params": own, "rate": self.recipe.head_rate})
             head.attach(student, factor=term.factor)
             if term.warm_up:
                 WarmUp(head.name, term.warm_up, self.recipe.warm_up_from).attach(student)

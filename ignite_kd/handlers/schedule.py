@@ -59,5 +59,6 @@ class OneCycle:
 
 
 def _set_rate(student: StudentEngine, rate: float) -> None:
+    """A group of parameters with a "rate" of its own learns so many times as fast."""
     for group in student.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate", 1.0)

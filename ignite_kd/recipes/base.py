@@ -119,6 +119,7 @@ class Recipe:
     milestones: tuple[int, ...] = (60, 120, 160)  # of steps: epochs after which the learning rate falls
     decay: float = 0.2
     rise: float = 0.2  # of one-cycle: the part of the training in which the learning rate grows
+    head_rate: float = 1.0  # what heads train (branches, variances, projectors) learns so many times as fast
     gradient_norm: float = 0.0  # longer gradients are shortened to this; 0: none is
     first_stage_epochs: int = 30  # of methods that train something before the student proper learns
     padding: str = "reflect"  # how the image is extended by 4 pixels before the random crop
@@ -139,7 +140,7 @@ class Recipe:
     normalisation: str = "dataset"
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay"):
+        for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay", "head_rate"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should be positive, but {getattr(self, field)} was given.")
         for field in (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ignite_kd.handlers import plots
-from ignite_kd.tables.table import TEACHER, Cell, Table
+from ignite_kd.tables.table import Cell, Table
 from ignite_kd.tables.trial import Trial, mean_and_deviation
 
 __all__ = ["Summary", "markdown", "picture", "summaries"]
@@ -23,6 +23,7 @@ class Summary:
     published: float | None
     mean: float | None
     deviation: float | None  # None of a single trial
+    validation: float | None
     trials: int
     failed: int
     minutes: float  # of a trial
@@ -40,7 +41,7 @@ class Summary:
         if self.scale != 1:
             return f"epochs × {self.scale:g}: not compared"
         if self.mean is None:
-            return f"failed in {self.failed} trials"
+            return f"failed in {self.failed} trials" if self.failed else ""
         if self.difference is None:
             return ""
         if self.deviation is not None and abs(self.difference) <= self.deviation:
@@ -96,8 +97,8 @@ def picture(table: Table, trials: Sequence[Trial], path: Path) -> bool:
 
 def _column(column: str, found: Sequence[Summary]) -> str:
     lines = [
-        f"| {column} | published | ours | trials | difference | minutes | device | verdict |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {column} | published | ours | trials | difference | validation | minutes | device | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for summary in found:
         published = "" if summary.published is None else f"{summary.published:.2f}"
@@ -105,7 +106,8 @@ def _column(column: str, found: Sequence[Summary]) -> str:
         difference = f"{summary.difference:+.2f}" if compared else ""
         shared = f" (of {summary.students} at once)" if summary.students > 1 else ""
         minutes = f"{summary.minutes:.1f}{shared}" if summary.minutes else ""
-        cells = (summary.cell.row, published, summary.ours, summary.count, difference, minutes,
+        validation = "" if summary.validation is None else f"{summary.validation:.2f}"
+        cells = (summary.cell.row, published, summary.ours, summary.count, difference, validation, minutes,
                  ", ".join(summary.devices), summary.verdict)  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -119,19 +121,20 @@ def _protocol(table: Table) -> str:
 
 
 def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:
-    sound = [(trial.accuracy, trial.minutes) for trial in trials if trial.accuracy is not None]
-    mean, deviation = mean_and_deviation(accuracy for accuracy, _ in sound) if sound else (None, None)
+    failed = sum(trial.error is not None for trial in trials)
+    tested = [trial.accuracy for trial in trials if trial.accuracy is not None]
+    validated = [trial.validation_accuracy for trial in trials if trial.validation_accuracy is not None]
+    mean, deviation = mean_and_deviation(tested) if tested else (None, None)
     return Summary(
         cell=cell,
         published=table.number(cell),
         mean=mean,
         deviation=deviation,
-        trials=len(sound),
-        failed=len(trials) - len(sound),
-        minutes=mean_and_deviation(minutes for _, minutes in sound)[0] if sound else 0.0,
+        validation=mean_and_deviation(validated)[0] if validated else None,
+        trials=len(trials) - failed,
+        failed=failed,
+        minutes=mean_and_deviation(trial.minutes for trial in trials)[0],
         students=max(trial.students for trial in trials),
-        devices=tuple(
-            dict.fromkeys(str(trial.record.get("device", "")) for trial in trials if trial.record.get("device"))
-        ),
-        scale=min(trial.epochs_scale for trial in trials) if cell.row != TEACHER else trials[0].epochs_scale,
+        devices=tuple(dict.fromkeys(trial.record["device"] for trial in trials if trial.record.get("device"))),
+        scale=trials[0].epochs_scale,
     )

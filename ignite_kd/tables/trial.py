@@ -33,7 +33,10 @@ _KEPT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A finished training; `accuracy` is None where it failed, e.g. with a loss that is no number."""
+    """A training that has ended; one with an `error` has failed, e.g. by a loss that is no number.
+
+    Accuracies are in %, after the last epoch; None where nothing was measured: a failure, a recipe without a test.
+    """
 
     table: str
     row: str
@@ -41,8 +44,8 @@ class Trial:
     trial: int
     epochs: int
     epochs_scale: float
-    accuracy: float | None  # in %, on the test set, after the last epoch
-    best_accuracy: float | None  # of the epoch that was best on validation
+    accuracy: float | None  # on the test set
+    best_accuracy: float | None  # there, of the epoch that was best on validation
     validation_accuracy: float | None
     seconds: float
     students: int  # that shared this time

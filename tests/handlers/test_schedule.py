@@ -41,3 +41,14 @@ def test_one_cycle_rises_and_falls_along_straight_lines_step_by_step():
     rates = rates_of(OneCycle(0.4, epochs=5, rise=0.3), batches=4, epochs=5)
     middles = np.arange(20) + 0.5
     np.testing.assert_allclose(rates, np.interp(middles, [0, 6, 20], [0, 0.4, 0]), atol=1e-12)
+
+
+def test_a_group_with_a_rate_of_its_own_learns_so_many_times_as_fast():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    other = torch.nn.Parameter(torch.zeros(1))
+    student = StudentEngine(model, torch.optim.SGD(model.parameters(), lr=1.0))
+    student.optimizer.add_param_group({"params": [other], "rate": 0.25})
+    CrossEntropy().attach(student)
+    StepSchedule(0.5, (1,), 0.1).attach(student)
+    student.run([(torch.zeros(2, 4), torch.tensor([0, 1]))], max_epochs=2)
+    assert [group["lr"] for group in student.optimizer.param_groups] == [0.05, 0.0125]
