@@ -113,6 +113,7 @@ def test_the_flags_of_the_other_systems_commands_exist():
         "distill",
         "evaluate",
         "compare",
+        "reproduce",
     }
     for name, words in commands:
         command = importlib.import_module(f"ignite_kd.cli.{name.replace('-', '_')}").command

@@ -31,7 +31,7 @@ def show(table: Table, cells: Sequence[Cell]) -> str:
 def section() -> str:
     """The read-me's part on measured tables: `python -m ignite_kd.tables.measured` prints it, a test compares."""
     parts = [report.markdown(table, found) for table in map(get, names()) if (found := trials(table))]
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) or "Nothing was measured yet."
 
 
 if __name__ == "__main__":
