@@ -76,7 +76,9 @@ class Reproduction:
                 return status
             self._teachers[name] = path
         missing = list(self._missing(cells, trials))
-        for group in self._groups([plan for _, _, plan in missing]):
+        groups = list(self._groups([plan for _, _, plan in missing]))
+        self.say(f"{len(missing)} trainings to do, in {len(groups)} runs" if missing else "nothing is left to train")
+        for group in groups:
             status = self._train(group)
             for cell, trial, plan in missing:
                 if plan in group:
