@@ -66,7 +66,9 @@ def entropy_maps(
             noise = normal_noise(seed)
             return sampled_maps(feature, images, constants, seeds, noise, early_stop, at_once or 4)
         energy = gradient_energy(feature, images, constants.grid, seeds, probes, seed, at_once or 32)
-    return closed_form_maps(energy, constants) if engine == "closed-form" else linear_maps(energy, constants, early_stop)
+    if engine == "closed-form":
+        return closed_form_maps(energy, constants)
+    return linear_maps(energy, constants, early_stop)
 
 
 class Deviation(NamedTuple):
@@ -90,5 +92,6 @@ def deviation(maps: EntropyMaps, reference: EntropyMaps) -> Deviation:
     one, other = maps.entropies[both], reference.entropies[both]
     apart = one - other
     within = other.flatten(1).std(1, correction=0).mean()
-    values = (apart.abs().mean(), apart.abs().max(), apart.mean(), within)
-    return Deviation(*(float(value) for value in values), int(both.sum()))
+    return Deviation(
+        float(apart.abs().mean()), float(apart.abs().max()), float(apart.mean()), float(within), int(both.sum())
+    )

@@ -33,7 +33,7 @@ def tapped(network: nn.Module, layer: str, rectified: bool = True) -> Callable[[
     stages = [*getattr(network, "channels", ()), "logits"]
     if layer in stages:
         read = _stage(network, layer)
-    elif layer in dict(network.named_modules()):
+    elif layer in layers(network):
         read = _module(network, layer)
     else:
         raise unknown("layer", layer, layers(network))
@@ -72,8 +72,9 @@ def _stage(network: nn.Module, layer: str) -> Callable[[Tensor], Tensor]:
     with evaluating(network), torch.random.fork_rng(devices=[]):
         try:
             graph, _ = trace(whole.eval())
-            graph.eliminate_dead_code()
             short = fx.GraphModule(whole, graph)
+            short.graph.eliminate_dead_code()
+            short.recompile()
         except Exception:  # fx runs the forward of anybody
             return whole
     checked = False

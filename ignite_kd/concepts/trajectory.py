@@ -57,7 +57,9 @@ class EntropyMaps:
         return EntropyMaps(*(getattr(self, f.name).cpu() for f in fields(EntropyMaps)))
 
 
-def descend(pull: Pull, silent: Tensor, constants: Constants, dtype: torch.dtype, early_stop: bool = True) -> EntropyMaps:
+def descend(
+    pull: Pull, silent: Tensor, constants: Constants, dtype: torch.dtype, early_stop: bool = True
+) -> EntropyMaps:
     """Gradient descent on disturbance - weight · mean entropy, each image by itself; silent ones are left out.
 
     An image is done as soon as its mean entropy, never having fallen, passes the threshold: the nearest step is then

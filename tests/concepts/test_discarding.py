@@ -35,11 +35,8 @@ def tell(*numbers):
     return torch.tensor(numbers, dtype=torch.float64)
 
 
-
 def test_the_linear_example_step_by_step(steps):
-    maps = sampled_maps(
-        example.linear_extractor, example.linear_image(), TINY, noise=example.noise, early_stop=False
-    )
+    maps = sampled_maps(example.linear_extractor, example.linear_image(), TINY, noise=example.noise, early_stop=False)
     wanted = {
         1: (0.7948777, [0.01] * 4, [-192.304086, -75.976737, -72.505558, -200.238083], -3.1862317, 23.0984992),
         2: (0.6409826, [0.01030048, 0.01011871, 0.01011329, 0.01031287],
@@ -87,9 +84,7 @@ def test_the_convolutional_example_on_a_grid_that_does_not_divide_the_image(step
     found = example.conv_extractor(example.conv_image())
     assert found.sum().item() == pytest.approx(1.69904036, abs=1e-8) and (found > 0).sum() == 17
     assert_close(found[0, 0, 0], tell(0, 0.10714592, 0, 0.11069465), rtol=0, atol=1e-8)
-    maps = sampled_maps(
-        example.conv_extractor, example.conv_image(), Constants(grid=3, samples=4), noise=example.noise
-    )
+    maps = sampled_maps(example.conv_extractor, example.conv_image(), Constants(grid=3, samples=4), noise=example.noise)
     wanted = {
         1: (0.9257599, [0.01] * 9, [-59.454282, -48.285234, -54.901425, -48.459166, -52.293212, -57.225481,
             -67.007678, -62.066984, -64.579893], -3.1862317),
