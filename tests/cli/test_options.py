@@ -46,6 +46,7 @@ OURS = {
     "--time-limit": None,
     "--nproc-per-node": 1,
     "--max-restarts": 0,
+    "--keep-epochs": None,
     "--tracker": None,
 }
 
