@@ -11,7 +11,7 @@ from typing import IO, Any
 from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan
 
-__all__ = ["choose", "fresh", "leave", "lock", "refuse_changes"]
+__all__ = ["choose", "differences", "fresh", "leave", "lock", "refuse_changes"]
 
 
 def choose(plan: Plan) -> tuple[Path, bool]:
@@ -51,18 +51,19 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
         before = dict(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
-    changed = _differences(before, identity)
+    changed = differences(before, identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
     return record
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+def differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+    """What differs between two records, in words."""
     found = []
     for name in sorted({*before, *now}):
         one, other = before.get(name), now.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{name}.")
+            found += differences(one, other, f"{name}.")
         elif one != other:
             found.append(f"{within}{name} was {one!r} and is {other!r}")
     return found
