@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from ignite_kd.concepts.trajectory import EntropyMaps
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write, check_writable
+from ignite_kd.layouts import opened
 from ignite_kd.run_folder import differences
 
 __all__ = ["Store"]
@@ -114,10 +114,10 @@ class Store:
 
     def _read(self) -> dict[str, Any]:
         try:
-            found = torch.load(self.path, weights_only=True)
+            found = opened(self.path)
             if found["format"] == _FORMAT:
                 return dict(found)
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError):
+        except (UserError, KeyError, TypeError):
             pass
         raise UserError(f"{self.path} is damaged, or no file of entropy maps; take it away, or name another file.")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.concepts.constants import Constants
 from ignite_kd.concepts.entropy import entropy_maps
 from ignite_kd.concepts.history import History
@@ -16,6 +17,7 @@ from ignite_kd.concepts.selection import FROM_EPOCH, KEPT, Verdict, judge
 from ignite_kd.concepts.store import Store
 from ignite_kd.concepts.trajectory import EntropyMaps
 from ignite_kd.data.randomness import number
+from ignite_kd.engines import device_of
 
 __all__ = ["Measure", "describe", "image_seed", "measure_with", "survey"]
 
@@ -66,6 +68,8 @@ def survey(
         wanted: end as soon as so many were kept, with the first of them; None: look at all.
         block: candidates a step; what a kill costs, and how often a checkpoint is read.
     """
+    if device_of(network).type == "cpu":
+        keep_freed_memory()
     fates: dict[str, Verdict] = {}
     place = {name: i for i, name in enumerate(names)}
     for start in range(0, len(names), block):

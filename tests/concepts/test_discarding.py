@@ -105,6 +105,19 @@ def test_the_convolutional_example_on_a_grid_that_does_not_divide_the_image(step
     assert_close(maps.entropies.flatten(), tell(*entropies), rtol=0, atol=1e-6)
 
 
+def test_an_image_costs_no_more_passes_than_were_counted():
+    """Of 96 copies: one for the scale and one for each step before the threshold; and the clean image once."""
+    passes = []
+
+    def counting(x):
+        passes.append(len(x))
+        return example.linear_extractor(x)
+
+    maps = sampled_maps(counting, example.linear_image(), Constants(grid=2))
+    assert sum(passes) == 1 + 96 + 96 * int(maps.steps.item() + (maps.traces[0].nan_to_num(-9).argmax() > maps.steps))
+    assert sum(passes) < 5760
+
+
 def images(n):
     return torch.cat([example.conv_image().roll(i, dims=3) * (1 + 0.1 * i) for i in range(n)])
 

@@ -56,7 +56,7 @@ def test_what_is_not_there_is_said(run_folder, tmp_path):
         History(tmp_path)
     without = shutil.copytree(run_folder, tmp_path / "without")
     (without / "history" / "weight-path.pt").write_bytes(b"torn")
-    with pytest.raises(UserError, match=r"weight-path.pt is damaged"):
+    with pytest.raises(UserError, match=r"weight-path.pt is missing or damaged"):
         History(without).layers()
     shutil.rmtree(without / "history")
     with pytest.raises(UserError, match="kept no epochs; train it again with --keep-epochs"):
