@@ -34,6 +34,7 @@ class Plan:
     order_seed: int | None = None  # of order and augmentation, where it is not the seed: classmates share the batches
     precision: str = "fp32"
     compile: str = "auto"
+    keep_epochs: Sequence[int] | None = None  # whose weights stay; None: the recipe's
     # what follows changes where and how fast, but not what comes out; with other processes but for rounding
     processes: int = 1
     state_dict_path: str | None = None
@@ -64,6 +65,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.order_seed == self.seed:
             object.__setattr__(self, "order_seed", None)
+        if self.keep_epochs is None:
+            object.__setattr__(self, "keep_epochs", self.recipe.keep_epochs)
 
     @property
     def order(self) -> int:
@@ -85,10 +88,15 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """The part that a resumed run must share.
 
-        More epochs go on from where a run is, so they are not in it, unless the whole schedule depends on them.
+        More epochs go on from where a run is, so they are not in it, unless the whole schedule depends on them. The
+        epochs to keep change no weight, but a history cannot be begun, or changed, in the middle: they are in it where
+        there are any.
         """
         free = set(self._FREE) - ({"max_epochs"} if self.recipe.schedule == "one-cycle" else set())
-        return {name: value for name, value in json.loads(json.dumps(asdict(self))).items() if name not in free}
+        free |= set() if self.keep_epochs else {"keep_epochs"}
+        found = {name: value for name, value in json.loads(json.dumps(asdict(self))).items() if name not in free}
+        del found["recipe"]["keep_epochs"]  # the plan's count
+        return found
 
     def title(self) -> str:
         """A readable folder name, with a digest that keeps different plans apart."""

@@ -30,6 +30,7 @@ from ignite_kd.handlers import (
     EpochMeans,
     Evaluate,
     KeepBest,
+    KeepEpochs,
     OneCycle,
     RunRecord,
     SeedSteps,
@@ -321,6 +322,10 @@ class Session:
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
         if recipe.test_every_epoch and self.data.test is not None:
             Evaluate(self.data.test, "test").attach(student)
+        if plan.keep_epochs:
+            history = KeepEpochs(self.folder / "history", plan.keep_epochs)
+            history.attach(student)
+            objects["history"] = history
         self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs, label=self.label)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", objects, check=finite.check)
         if self.rank == 0:

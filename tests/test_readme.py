@@ -84,8 +84,16 @@ def test_the_data_set_of_the_read_me_feeds_a_student(student):
     assert student.state.iteration == 5
 
 
+def test_the_history_of_the_read_me_is_mapped(tmp_path, capsys):
+    few = "--dataset shapes --samples-per-class 2 --batch_size 10 --epochs 1 --device cpu --keep-epochs 0,1"
+    done = call(f"train-teacher --model wrn_10_1 {few} --output-dir", tmp_path / "run")
+    assert done.status == 0, done.err
+    exec(code("concepts.History").replace("runs/alone", str(tmp_path / "run")), {})
+    assert capsys.readouterr().out == "torch.Size([8, 8, 8])\n"
+
+
 def test_no_python_of_the_read_me_is_left_out():
-    assert len(PYTHON) == 5
+    assert len(PYTHON) == 6
 
 
 def test_the_flags_of_its_commands_exist():

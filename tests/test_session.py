@@ -6,7 +6,7 @@ import torch
 from ignite.engine import Events
 
 from ignite_kd import data, models, recipes
-from ignite_kd.errors import RunFailed
+from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
 from ignite_kd.terms import Term
@@ -181,3 +181,30 @@ def test_what_heads_train_learns_at_a_rate_of_its_own_where_the_recipe_says_so(p
     assert all("momentum_buffer" in resumed.student.optimizer.state[p] for group in groups for p in group["params"])
     assert resumed.run() == 0
     resumed.close()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_resumed_run_has_the_history_of_one_that_was_left_in_peace(plan, tmp_path):
+    def run(folder, kill_at=None, resume="never"):
+        wanted = dataclasses.replace(
+            plan, output_dir=str(tmp_path / folder), state_dict_path=None, keep_epochs=(0, 2), resume=resume
+        )
+        session = Session(wanted)
+        if kill_at:
+            session.student.add_event_handler(Events.ITERATION_COMPLETED(once=kill_at), kill)
+        try:
+            session.run()
+        finally:
+            session.close()
+        return {path.name: path.read_bytes() for path in (tmp_path / folder / "history").iterdir()}
+
+    def kill():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", kill_at=6)
+    resumed, whole = run("killed", resume="auto"), run("whole")
+    assert sorted(whole) == ["epoch-0000.th", "epoch-0002.th", "weight-path.pt"]
+    assert resumed == whole
+    with pytest.raises(UserError, match=r"other arguments: keep_epochs was \[0, 2\] and is None"):
+        Session(dataclasses.replace(plan, output_dir=str(tmp_path / "whole"), state_dict_path=None, resume="auto"))

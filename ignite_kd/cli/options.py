@@ -71,6 +71,24 @@ class _Duration(click.ParamType):
         return seconds
 
 
+class _Epochs(click.ParamType):
+    """0,2,5,10 or the words published and none."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple) or value == "none":
+            return value if isinstance(value, tuple) else ()
+        if value == "published":
+            from ignite_kd.recipes.base import PUBLISHED_HISTORY
+
+            return PUBLISHED_HISTORY
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() for word in words):
+            self.fail(f"'{value}' is no list of epochs; write 0,2,5,10, published or none.", param, ctx)
+        return tuple(sorted(set(map(int, words))))
+
+
 def option(*names: str, group: str, **settings: Any) -> Decorator:
     """`click.option` in a group of the help, with its default shown."""
     return click.option(*names, cls=_GroupedOption, group=group, **{"show_default": True, **settings})
@@ -143,6 +161,9 @@ def folder_options(default: str = "one under ./runs/") -> Decorator:
         option("--resume", group=group, type=click.Choice(["auto", "never"]), default="never", is_flag=False,
                flag_value="auto", help="auto: go on with an unfinished run of the same arguments, if there is one."),
         time_limit_option(group),
+        option("--keep-epochs", group=group, type=_Epochs(), metavar="0,2,5,…",
+               help="Keep the weights after these epochs (0: before the first step) in history/; or `published`."
+               "  [default: the recipe's, none]"),
         option("--tracker", group=group, metavar="NAME", help="Also write curves for tensorboard."),
     )  # fmt: skip
 

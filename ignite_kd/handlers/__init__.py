@@ -11,6 +11,7 @@ from ignite_kd.handlers.epoch_means import EpochMeans
 from ignite_kd.handlers.evaluation import Evaluate, evaluate
 from ignite_kd.handlers.finite import StopOnNonFinite, weights_are_finite
 from ignite_kd.handlers.keep_best import KeepBest
+from ignite_kd.handlers.keep_epochs import KeepEpochs
 from ignite_kd.handlers.record import RunRecord, versions
 from ignite_kd.handlers.schedule import OneCycle, StepSchedule
 from ignite_kd.handlers.seeding import SeedSteps
@@ -26,6 +27,7 @@ __all__ = [
     "EpochMeans",
     "Evaluate",
     "KeepBest",
+    "KeepEpochs",
     "OneCycle",
     "RunRecord",
     "SeedSteps",

@@ -8,7 +8,13 @@ from typing import Any, get_type_hints
 
 from ignite_kd.errors import UserError, unknown
 
-__all__ = ["QUIRKS", "Quirk", "Recipe"]
+__all__ = ["PUBLISHED_HISTORY", "QUIRKS", "Quirk", "Recipe"]
+
+# The checkpoints that Cheng et al., CVPR 2020, arXiv:2003.03622, look at: 15 of 150 epochs, 7 more of 400.
+PUBLISHED_HISTORY = (
+    *(0, 2, 5, 10, 15, 20, 25, 30, 40, 50, 70, 90, 110, 130, 150),
+    *(170, 190, 240, 280, 320, 360, 400),
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Recipe:
     warm_up_from: int = 1
     attention_halved: bool = False
     normalisation: str = "dataset"
+    keep_epochs: tuple[int, ...] = ()  # after which the weights are kept for `explain`; 0 is before the first step
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay", "head_rate"):
