@@ -76,8 +76,8 @@ def differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -
     return found
 
 
-def lock(folder: Path) -> IO[str]:
-    """Keep other processes out of the folder until this one ends, however it ends."""
+def lock(folder: Path, busy: str = "is training in {}; wait for it or choose another --output-dir.") -> IO[str]:
+    """Keep other processes out of the folder until this one ends, however it ends; `busy`: what another does there."""
     handle = open(folder / ".lock", "w")  # noqa: SIM115 (open as long as the process lives)
     with contextlib.suppress(ImportError):
         import fcntl
@@ -85,9 +85,7 @@ def lock(folder: Path) -> IO[str]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(
-                f"another process is training in {folder}; wait for it or choose another --output-dir."
-            ) from None
+            raise UserError(f"another process {busy.format(folder)}") from None
     return handle
 
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "reproduce": "Fill cells of a published table again: ours beside the published number.",
     "evaluate": "Say what a file of weights is, and how good.",
     "compare": "Put runs side by side: accuracy, classes, agreement, stages, calibration.",
+    "explain": "Say what runs learned: concepts on object and ground, learning speed, stability.",
     "list": "Name the methods, models, data sets or recipes.",
     "bench": "Measure: `bench step` how fast a step is, `bench heads` what each method costs.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",

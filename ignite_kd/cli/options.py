@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "Decorator",
+    "Epochs",
     "GroupedCommand",
     "all_of",
     "command_line",
@@ -71,7 +72,7 @@ class _Duration(click.ParamType):
         return seconds
 
 
-class _Epochs(click.ParamType):
+class Epochs(click.ParamType):
     """0,2,5,10 or the words published and none."""
 
     name = "epochs"
@@ -161,7 +162,7 @@ def folder_options(default: str = "one under ./runs/") -> Decorator:
         option("--resume", group=group, type=click.Choice(["auto", "never"]), default="never", is_flag=False,
                flag_value="auto", help="auto: go on with an unfinished run of the same arguments, if there is one."),
         time_limit_option(group),
-        option("--keep-epochs", group=group, type=_Epochs(), metavar="0,2,5,…",
+        option("--keep-epochs", group=group, type=Epochs(), metavar="0,2,5,…",
                help="Keep the weights after these epochs (0: before the first step) in history/; or `published`."
                "  [default: the recipe's, none]"),
         option("--tracker", group=group, metavar="NAME", help="Also write curves for tensorboard."),

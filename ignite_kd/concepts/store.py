@@ -53,7 +53,7 @@ class Store:
         if len(set(names)) < len(names):
             raise UserError("two images have one name; give each its own.")
         check_writable(self.path)
-        before = self._read() if self.path.exists() else None
+        before = _read(self.path) if self.path.exists() else None
         self.made, self.notes = dict(made), dict(notes or {})
         self.names, self.epochs, self.weights = list(names), sorted(weights), dict(weights)
         if before is not None:
@@ -73,6 +73,13 @@ class Store:
             columns = torch.tensor([self._column[epoch] for epoch in before["epochs"]])
             for part, values in before["parts"].items():
                 self._parts[part][: len(before["names"])].index_copy_(1, columns, values)
+
+    @classmethod
+    def there(cls, path: str | Path) -> Store:
+        """What a file holds, whoever made it."""
+        before = _read(Path(path))
+        grid, steps = before["parts"]["entropies"].shape[-1], before["parts"]["traces"].shape[-1]
+        return cls(path, before["made"], before["weights"], before["names"], grid, steps)
 
     def missing(self, epoch: int, names: Sequence[str]) -> list[str]:
         """Those of these images whose map at this checkpoint is not there yet."""
@@ -112,15 +119,6 @@ class Store:
     def _rows(self, names: Sequence[str]) -> Tensor:
         return torch.tensor([self._row[name] for name in names], dtype=torch.long)
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            found = opened(self.path)
-            if found["format"] == _FORMAT:
-                return dict(found)
-        except (UserError, KeyError, TypeError):
-            pass
-        raise UserError(f"{self.path} is damaged, or no file of entropy maps; take it away, or name another file.")
-
     def _refuse_another(self, before: dict[str, Any]) -> None:
         changed = differences(before["made"], self.made)
         for epoch, digest in self.weights.items():
@@ -128,6 +126,16 @@ class Store:
                 changed.append(f"the weights of epoch {epoch} are others")
         if changed:
             raise UserError(
-                f"{self.path} holds maps that were made otherwise: {'; '.join(changed)}. Name another file, or ask for "
-                "the same."
+                f"{self.path} holds maps that were made otherwise: {'; '.join(changed)}. Name another file, take "
+                "this one away, or ask for the same."
             )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = opened(path)
+        if found["format"] == _FORMAT:
+            return dict(found)
+    except (UserError, KeyError, TypeError):
+        pass
+    raise UserError(f"{path} is damaged, or no file of entropy maps; take it away, or name another file.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,34 @@ from torch import Tensor, nn
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.concepts.constants import Constants
 from ignite_kd.concepts.entropy import entropy_maps
-from ignite_kd.concepts.history import History
 from ignite_kd.concepts.selection import FROM_EPOCH, KEPT, Verdict, judge
 from ignite_kd.concepts.store import Store
 from ignite_kd.concepts.trajectory import EntropyMaps
 from ignite_kd.data.randomness import number
 from ignite_kd.engines import device_of
 
-__all__ = ["Measure", "describe", "image_seed", "measure_with", "survey"]
+__all__ = ["Checkpoints", "Measure", "Surveyed", "describe", "image_seed", "measure_with", "survey", "survey_together"]
 
 Measure = Callable[[nn.Module, Tensor, Sequence[int]], EntropyMaps]  # (network, images, their seeds)
+
+
+class Checkpoints(Protocol):
+    """What a survey asks of a training: a `History`, for one."""
+
+    epochs: list[int]
+
+    def load(self, network: nn.Module, epoch: int) -> None: ...
+
+
+class Surveyed(NamedTuple):
+    """One of several networks: where its weights, its images and its maps come from, and where they go."""
+
+    name: str
+    checkpoints: Checkpoints
+    network: nn.Module
+    store: Store
+    measure: Measure
+    images: Callable[[Sequence[str]], Tensor]
 
 
 def describe(
@@ -44,7 +62,7 @@ def measure_with(layer: str, **settings: Any) -> Measure:
 
 
 def survey(
-    history: History,
+    history: Checkpoints,
     network: nn.Module,
     store: Store,
     measure: Measure,
@@ -55,6 +73,7 @@ def survey(
     block: int = 25,
     from_epoch: int = FROM_EPOCH,
     fewest_cells: int = 1,
+    lowest: float | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Verdict]:
     """Compute what the store lacks, block by block; returns the fate of every candidate that was looked at, in order.
@@ -82,7 +101,7 @@ def survey(
             found = store.get(epoch, alive)
             rows = [place[name] for name in alive]
             foreground, background = (mask[rows] for mask in masks) if masks else _everywhere(found)
-            verdicts = judge(found, foreground, background, epoch, from_epoch, fewest_cells=fewest_cells)
+            verdicts = judge(found, foreground, background, epoch, from_epoch, lowest, fewest_cells)
             fates.update(zip(alive, verdicts, strict=True))
             alive = [name for name in alive if fates[name] == KEPT]
             say(f"epoch {epoch}: {len(alive)} of candidates {start + 1} to {min(start + block, len(names))} left")
@@ -91,6 +110,43 @@ def survey(
         if wanted is not None and list(fates.values()).count(KEPT) >= wanted:
             return _first(fates, wanted)
     return fates
+
+
+def survey_together(
+    networks: Sequence[Surveyed],
+    names: Sequence[str],
+    masks: tuple[Tensor, Tensor] | None,
+    wanted: int,
+    block: int = 25,
+    from_epoch: int = FROM_EPOCH,
+    lowest: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[list[str], dict[str, dict[str, Verdict]]]:
+    """(the first `wanted` candidates that all networks keep, the fates of those looked at, by network).
+
+    A candidate that a network dropped is not asked of those after it. A training that ended before `from_epoch` is
+    asked at its last checkpoint, or nothing of it would be.
+    """
+    fates: dict[str, dict[str, Verdict]] = {each.name: {} for each in networks}
+    kept: list[str] = []
+    for start in range(0, len(names), block):
+        rows = list(range(start, min(start + block, len(names))))
+        for each in networks:
+            alive = [names[row] for row in rows]
+            found = survey(
+                each.checkpoints, each.network, each.store, each.measure, each.images, alive,
+                (masks[0][rows], masks[1][rows]) if masks else None, block=block,
+                from_epoch=min(from_epoch, each.checkpoints.epochs[-1]), lowest=lowest,
+                say=lambda line, name=each.name: say(f"{name}, {line}"),  # type: ignore[misc]
+            )  # fmt: skip
+            fates[each.name] |= found
+            rows = [row for row in rows if found[names[row]] == KEPT]
+        kept += [names[row] for row in rows]
+        if len(kept) >= wanted:
+            break
+    kept = kept[:wanted]
+    asked = names[: names.index(kept[-1]) + 1] if len(kept) == wanted else names
+    return kept, {name: {c: found[c] for c in asked if c in found} for name, found in fates.items()}
 
 
 def _everywhere(found: EntropyMaps) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from ignite_kd.errors import UserError, unknown
 from ignite_kd.models.graph import trace
 from ignite_kd.representation import represent
 
-__all__ = ["frozen", "layers", "tapped"]
+__all__ = ["frozen", "layers", "tapped", "weights_before"]
 
 
 def layers(network: nn.Module) -> list[str]:
@@ -38,6 +38,16 @@ def tapped(network: nn.Module, layer: str, rectified: bool = True) -> Callable[[
     else:
         raise unknown("layer", layer, layers(network))
     return (lambda images: F.relu(read(images))) if rectified else read
+
+
+def weights_before(network: nn.Module, layer: str, images: Tensor) -> list[str]:
+    """The weights of two dimensions or more that the layer's output depends on, in the network's order."""
+    weights = {name: weight for name, weight in network.named_parameters() if weight.dim() > 1}
+    feature = tapped(network, layer, rectified=False)
+    with evaluating(network), torch.enable_grad():
+        found = feature(images)
+        gradients = torch.autograd.grad(found, list(weights.values()), torch.ones_like(found), allow_unused=True)
+    return [name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None]
 
 
 @contextmanager

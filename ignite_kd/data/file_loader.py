@@ -62,6 +62,15 @@ class FileLoader(Seekable):
             generator=torch.Generator(),  # its own, or each pass would draw from the global one
         )
 
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """These samples alone, decoded here, in this order."""
+        files = self._loader.dataset
+        found = [files[0, index] for index in indices]
+        for sample in found:
+            if isinstance(sample, UserError):
+                raise sample
+        return torch.stack([sample[0] for sample in found])
+
     def _batches(self, epoch: int, offset: int) -> Iterator[Batch]:
         going, self._going = self._going, None
         if going is not None and going[0] == epoch and offset == 0:

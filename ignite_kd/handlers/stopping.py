@@ -76,9 +76,14 @@ class Stopping:
         if look and iteration % student.state.epoch_length:
             self._stop_if_asked(student)
 
-    def _stop_if_asked(self, student: StudentEngine) -> None:
+    def asked(self) -> bool:
+        """Whether it is time to stop, for work that is no engine's."""
         if self.reason is None and self._deadline is not None and time.monotonic() > self._deadline:
             self.reason, self.status = "time limit", self.TIME_LIMIT_STATUS
+        return self.status != 0
+
+    def _stop_if_asked(self, student: StudentEngine) -> None:
+        self.asked()
         status = self.status
         if idist.get_world_size() > 1 and not self._agreed:
             status = self._ask_all(student.state.iteration)

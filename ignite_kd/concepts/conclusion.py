@@ -1,0 +1,211 @@
+"""From entropy maps to what is said about networks: pure, so that it can be checked on maps written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ignite_kd.concepts import metrics
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.threshold import SWEEP
+
+__all__ = ["NUMBERS", "Measured", "conclude", "explained", "measure_images", "noise_stability"]
+
+# name → what it is, in the order of the tables
+NUMBERS = {
+    "N_fg": "concepts on the object",
+    "N_bg": "concepts on the ground",
+    "N": "concepts",
+    "ratio": "the part of the concepts that is on the object",
+    "D": "how far the weights had moved when an image had most concepts on the object",
+    "D_bg": "the same on the ground",
+    "D_epochs": "D counted from epoch to epoch",
+    "rho": "of all concepts that an image ever had on the object, the part that it has at the end",
+    "rho_bg": "the same on the ground",
+    "rho_all": "the same everywhere",
+    "rho_trained": "rho without the untrained weights",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured of a network; as in `Explained`. `epoch_distances`: counted from epoch to epoch."""
+
+    name: str
+    about: dict[str, Any]
+    layer: str
+    epochs: list[int]
+    maps: Tensor
+    distances: Tensor | None = None
+    epoch_distances: Tensor | None = None
+    fates: dict[str, int]
+    never: int = 0
+
+
+Masks = tuple[Tensor, Tensor] | None  # foreground and background, images × S × S each
+
+
+class _Counted(NamedTuple):
+    found: Tensor
+    cells: tuple[Tensor, Tensor, Tensor]  # of the object, the ground, the image; the whole image where nobody knows
+    level: Tensor
+    counts: list[Tensor]
+
+
+def _counted(maps: Tensor, masks: Masks, margin: float) -> _Counted:
+    everywhere = torch.ones_like(maps[:, 0], dtype=torch.bool)
+    foreground, background = masks or (everywhere, everywhere)
+    level = metrics.background_level(maps, background)
+    found = metrics.concepts(maps, level, margin)
+    cells = (foreground, background, everywhere)
+    return _Counted(found, cells, level, [metrics.counts(found, where) for where in cells])
+
+
+def measure_images(one: Measured, masks: Masks, margin: float) -> dict[str, Tensor]:
+    """Number → one an image, at the last checkpoint; what one checkpoint or no distance cannot tell is left out."""
+    found, cells, _, (on, off, total) = _counted(one.maps, masks, margin)
+    numbers = {"N": total[:, -1]}
+    if masks:
+        numbers |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": metrics.ratios(on.double(), off.double())[:, -1]}
+    if len(one.epochs) > 1:
+        for name, path in (("D", one.distances), ("D_epochs", one.epoch_distances)):
+            if path is not None:
+                numbers[name] = path[metrics.best_checkpoints(on)]
+        if one.distances is not None and masks:
+            numbers["D_bg"] = one.distances[metrics.best_checkpoints(off)]
+        stable = {"rho": cells[0], "rho_bg": cells[1]} if masks else {}
+        numbers |= {name: metrics.stability(found, where) for name, where in (stable | {"rho_all": cells[2]}).items()}
+        if masks and one.epochs[0] == 0:
+            numbers["rho_trained"] = metrics.stability(found, cells[0], without_first=True)
+    return {name: numbers[name].double() for name in NUMBERS if name in numbers}
+
+
+def explained(one: Measured, masks: Masks, margin: float) -> Explained:
+    """The numbers of one network."""
+    _, _, level, (on, off, total) = _counted(one.maps, masks, margin)
+    path = one.distances if len(one.epochs) > 1 else None
+    images = measure_images(one, masks, margin)
+    nan = torch.tensor(torch.nan)
+    names = {"foreground": "rho", "background": "rho_bg", "total": "rho_all"}
+    return Explained(
+        name=one.name,
+        about=one.about,
+        layer=one.layer,
+        epochs=one.epochs,
+        maps=one.maps,
+        distances=one.distances,
+        level=level,
+        foreground=on if masks else None,
+        background=off if masks else None,
+        total=total,
+        speed=None if path is None else metrics.learning_speed(on, path),
+        background_speed=metrics.learning_speed(off, path) if masks and path is not None else None,
+        stability={where: float(images.get(name, nan).mean()) for where, name in names.items()},
+        fates=one.fates,
+        never=one.never,
+        numbers={name: Number(float(v.mean()), float(v.std(correction=0))) for name, v in images.items()},
+    )
+
+
+def conclude(
+    networks: Sequence[Measured],
+    masks: Masks,
+    margin: float,
+    *,
+    pictures: Tensor,
+    names: Sequence[str],
+    margin_rule: str = "published",
+    engine: str = "sampled",
+    deviation: str | None = None,
+    noise: float | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    resamples: int = 1000,
+) -> Explanation:
+    """All networks by one margin, and how sure their differences to the first one are.
+
+    Args:
+        masks: foreground and background of the images, on the grid; None where nobody knows them.
+        pictures: the images as people see them.
+        groups: method → its networks, one a seed.
+        resamples: of the images, for the intervals.
+    """
+    methods = {name: list(members) for name, members in (groups or {}).items() if len(members) > 1}
+    return Explanation(
+        networks=[explained(one, masks, margin) for one in networks],
+        images=pictures,
+        names=list(names),
+        foreground=masks[0] if masks else None,
+        background=masks[1] if masks else None,
+        margin=margin,
+        margin_rule=margin_rule,
+        engine=engine,
+        deviation=deviation,
+        noise=noise,
+        differences=_differences(networks, masks, margin, groups or {}, resamples),
+        settings=dict(settings or {}),
+        groups=methods,
+        sweep={b: {one.name: explained(one, masks, b).numbers for one in networks} for b in SWEEP},
+        notes=tuple(notes),
+    )
+
+
+def noise_stability(maps: Tensor, masks: Masks, margin: float) -> float:
+    """rho of one checkpoint under several noises, as if these were epochs; maps images × noises × S × S."""
+    found, cells, *_ = _counted(maps, masks, margin)
+    return float(metrics.stability(found, cells[0]).double().mean())
+
+
+def _values(one: Measured, masks: Masks, margin: float) -> dict[str, float]:
+    """What differences are taken of: the means over images, and of D its spread too."""
+    images = measure_images(one, masks, margin)
+    found = {("D_mean" if name == "D" else name): float(values.mean()) for name, values in images.items()}
+    return found | ({"D_std": float(images["D"].std(correction=0))} if "D" in images else {})
+
+
+def _differences(
+    networks: Sequence[Measured], masks: Masks, margin: float, groups: Mapping[str, Sequence[str]], resamples: int
+) -> dict[str, tuple[float, float, float]]:
+    """Paired: in each resample all networks see the same images. The background's level is that of the resample."""
+    if len(networks) < 2:
+        return {}
+    members = {one.name: [one.name] for one in networks[1:]}
+    first = networks[0].name
+    mine = next((list(group) for group in groups.values() if first in group), [first])
+    several = {name: list(group) for name, group in groups.items() if len(group) > 1 and first not in group}
+
+    def of(chosen: Tensor) -> dict[str, float]:
+        part = (masks[0][chosen], masks[1][chosen]) if masks else None
+        values = {one.name: _values(replace(one, maps=one.maps[chosen]), part, margin) for one in networks}
+        found = {}
+        for own, others in ((members, [first]), (several, mine)):
+            base = _mean([values[name] for name in others])
+            for name, group in own.items():
+                for number, value in _mean([values[member] for member in group]).items():
+                    if number in base:
+                        found[f"{name}: {number}"] = value - base[number]
+        return found
+
+    count = len(networks[0].maps)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [of(torch.randint(count, (count,), generator=generator)) for _ in range(resamples)]
+    differences = {}
+    for name, value in of(torch.arange(count)).items():
+        values = torch.tensor([resample[name] for resample in drawn], dtype=torch.float64)
+        low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        differences[name] = value, low, high
+    return differences
+
+
+def _mean(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Over seeds, of the numbers that all of them have."""
+    return {
+        number: sum(each[number] for each in values) / len(values)
+        for number in values[0]
+        if all(number in each for each in values)
+    }

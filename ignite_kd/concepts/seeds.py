@@ -1,0 +1,31 @@
+"""Which trainings are one method with several seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["by_seed"]
+
+_SEED = re.compile(r"[-_/]?(?:seed|trial)[-_]?\d+", re.IGNORECASE)
+
+
+def by_seed(names: Sequence[str], identities: Sequence[Mapping[str, Any] | None]) -> dict[str, list[str]]:
+    """Method → its networks, in their order.
+
+    Those belong together whose plans differ by the seed alone; without a plan, those whose names do.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, identity in zip(names, identities, strict=True):
+        if identity is None:
+            key = f"name {_SEED.sub('', name)}"
+        else:
+            key = json.dumps({k: v for k, v in identity.items() if k not in ("seed", "order_seed")}, sort_keys=True)
+        groups.setdefault(key, []).append(name)
+    found: dict[str, list[str]] = {}
+    for members in groups.values():
+        short = _SEED.sub("", members[0]) if len(members) > 1 else members[0]
+        found[members[0] if not short or short in found or short in names else short] = members
+    return found
