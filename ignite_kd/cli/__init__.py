@@ -25,6 +25,8 @@ _COMMANDS = {
     "evaluate": "Say what a file of weights is, and how good.",
     "compare": "Put runs side by side: accuracy, classes, agreement, stages, calibration.",
     "explain": "Say what runs learned: concepts on object and ground, learning speed, stability.",
+    "train-sigma": "Compute what a layer discards of images (flags of the quantification study).",
+    "find-knowledge": "Compare what train-sigma left: the study's three metrics.",
     "list": "Name the methods, models, data sets or recipes.",
     "bench": "Measure: `bench step` how fast a step is, `bench heads` what each method costs.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",

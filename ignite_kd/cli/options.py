@@ -25,6 +25,8 @@ __all__ = [
     "seed_option",
     "students_options",
     "time_limit_option",
+    "truth",
+    "unused",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -167,6 +169,17 @@ def folder_options(default: str = "one under ./runs/") -> Decorator:
                "  [default: the recipe's, none]"),
         option("--tracker", group=group, metavar="NAME", help="Also write curves for tensorboard."),
     )  # fmt: skip
+
+
+def truth(name: str, group: str, default: bool, help: str) -> Decorator:
+    """An option that takes true or false, and alone means true."""
+    return option(name, group=group, type=bool, default=default, is_flag=False, flag_value="true", metavar="BOOL",
+                  help=help)  # fmt: skip
+
+
+def unused(*names: str, group: str = "Run", **settings: Any) -> Decorator:
+    """An option of an original script that changes nothing here."""
+    return option(*names, group=group, show_default=False, help="Accepted, without effect.", **settings)
 
 
 def time_limit_option(group: str) -> Decorator:

@@ -20,7 +20,7 @@ from ignite_kd.loaders import normalisation
 
 __all__ = ["MASKS", "Candidates", "candidates_of"]
 
-MASKS = ("auto", "none", "box", "any", "half", "top-left")
+MASKS = ("auto", "published", "none", "box", "any", "half", "top-left")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,10 @@ class Candidates:
         """((foreground, background), how they came about in words); None of the rule `none`."""
         if rule not in MASKS:
             raise unknown("rule of masks", rule, MASKS)
-        if rule == "auto":
-            rule = "box" if self.masks is None else "half"
+        if rule in ("auto", "published"):
+            rule = "box" if self.masks is None else "half" if rule == "auto" else "top-left"
+        if expanded is not None and rule != "top-left":
+            raise UserError(f"{self.dataset} has no masks that could be expanded; leave --fore-expand out.")
         if rule == "none":
             return None, "no masks: object and ground are not told apart"
         if rule == "box":

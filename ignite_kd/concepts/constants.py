@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from ignite_kd.errors import UserError
 
@@ -65,7 +66,7 @@ class Constants:
                 raise UserError(f"{field} of the sigma maps should be positive, but {value} was given.")
 
     @classmethod
-    def of(cls, network: str, entropy_weight: float | None = None, **others: float) -> Constants:
+    def of(cls, network: str, entropy_weight: float | None = None, **others: Any) -> Constants:
         """The published ones for a network of this name; families that were not published have those of vgg.
 
         With another weight the same margin means another share of the gradient's energy, so networks should be
@@ -73,7 +74,7 @@ class Constants:
         """
         residual = network.removeprefix("torchvision:").lower().startswith("resnet")
         weight = (6.0 if residual else 7.0) if entropy_weight is None else entropy_weight
-        return cls(entropy_weight=weight, **others)  # type: ignore[arg-type]
+        return cls(entropy_weight=weight, **others)
 
     @property
     def cells(self) -> int:

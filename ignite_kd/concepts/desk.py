@@ -24,9 +24,11 @@ from ignite_kd.concepts.trajectory import EntropyMaps, Status
 from ignite_kd.engines import device_of
 from ignite_kd.handlers.stopping import Stopping
 
-__all__ = ["BLOCK", "Asked", "Desk", "StoppedError"]
+__all__ = ["BLOCK", "BUSY", "Asked", "Desk", "StoppedError"]
 
 BLOCK = 10  # candidates between two savings
+BUSY = "is explaining {}; wait for it."
+_CHECKED = 4  # images on which the linear engine is held against the sampled one
 _NOISES = 2  # beside the usual one, for what the noise alone changes
 
 
@@ -143,6 +145,7 @@ class Desk:
 
     def deviation(self, names: Sequence[str]) -> str:
         """How far the maps of this engine are from sampled ones at the last checkpoint, in words."""
+        names = names[:_CHECKED]
         apart = deviation(self.last(names), self.last(names, engine="sampled"))
         return f"{apart}, over {apart.images} images of {self.name}'s last checkpoint"
 

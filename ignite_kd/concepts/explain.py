@@ -15,7 +15,7 @@ from ignite_kd.comparison.runs import short_names
 from ignite_kd.concepts.candidates import Candidates, candidates_of
 from ignite_kd.concepts.conclusion import Masks, conclude, noise_stability
 from ignite_kd.concepts.constants import Constants
-from ignite_kd.concepts.desk import BLOCK, Asked, Desk
+from ignite_kd.concepts.desk import BLOCK, BUSY, Asked, Desk
 from ignite_kd.concepts.entropy import ENGINES
 from ignite_kd.concepts.explanation import Explanation
 from ignite_kd.concepts.seeds import by_seed
@@ -32,8 +32,6 @@ from ignite_kd.run_folder import lock
 
 __all__ = ["explain"]
 
-_CHECKED = 4  # images on which the linear engine is held against the sampled one
-_BUSY = "is explaining {}; wait for it."
 Say = Callable[[str], None]
 
 
@@ -71,7 +69,7 @@ def explain(
     with contextlib.ExitStack() as locks:
         for subject in subjects.values():
             subject.cache.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(lock(subject.cache, _BUSY))
+            locks.enter_context(lock(subject.cache, BUSY))
         stores = {name: desk.store() for name, desk in desks.items()}
         kept, fates = survey_together(
             [desk.surveyed(stores[name]) for name, desk in desks.items()],
@@ -98,7 +96,7 @@ def explain(
         say(f"{first.name}, the last checkpoint under other noise")
         noisy = first.noisy(kept)
         margin, rule = _margin(asked, first, noisy, masks)
-        apart = None if asked.engine == "sampled" else first.deviation(kept[:_CHECKED])
+        apart = None if asked.engine == "sampled" else first.deviation(kept)
     measured = [desk.measured(stores[name], kept, counted[name]) for name, desk in desks.items()]
     notes += [
         f"{one.name}: sigma never reached the threshold in {one.never} of {one.maps[:, :, 0, 0].numel()} maps; the "
