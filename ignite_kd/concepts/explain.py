@@ -19,7 +19,7 @@ from ignite_kd.concepts.desk import BLOCK, BUSY, Asked, Desk
 from ignite_kd.concepts.entropy import ENGINES
 from ignite_kd.concepts.explanation import Explanation
 from ignite_kd.concepts.seeds import by_seed
-from ignite_kd.concepts.selection import FROM_EPOCH, KEPT, reasons
+from ignite_kd.concepts.selection import FROM_EPOCH, reasons
 from ignite_kd.concepts.subject import Subject
 from ignite_kd.concepts.survey import survey_together
 from ignite_kd.concepts.taps import layers
@@ -200,7 +200,6 @@ def _settings(
         "candidates": len(candidates.names),
         "masks": masks,
         "kept from epoch": FROM_EPOCH,
-        "kept": KEPT,
         "device": device.type,
         "versions": versions(),
         "command": command,

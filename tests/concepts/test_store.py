@@ -95,3 +95,10 @@ def test_a_foreign_or_torn_file_is_refused(tmp_path):
             store(tmp_path / "maps.pt")
     with pytest.raises(UserError, match="two images have one name"):
         store(tmp_path / "other.pt", names=["one", "one"])
+
+
+def test_a_file_opens_without_its_description(tmp_path):
+    store(tmp_path / "maps.pt", notes={"kept": ["two"]}).put(5, ["two"], maps(1.5))
+    found = Store.there(tmp_path / "maps.pt")
+    assert (found.made, found.epochs, found.names, found.notes) == (MADE, [0, 5], ["one", "two"], {"kept": ["two"]})
+    assert found.get(5, ["two"]).steps.tolist() == [1.5] and found.missing(0, ["one"]) == ["one"]

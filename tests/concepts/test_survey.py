@@ -8,7 +8,7 @@ from ignite_kd.concepts.history import History
 from ignite_kd.concepts.masks import masks_on_grid
 from ignite_kd.concepts.selection import KEPT
 from ignite_kd.concepts.store import Store
-from ignite_kd.concepts.survey import describe, image_seed, measure_with, survey
+from ignite_kd.concepts.survey import Surveyed, describe, image_seed, measure_with, survey, survey_together
 
 CONSTANTS = Constants(grid=8, samples=8)
 NAMES = [f"test-{i}" for i in range(6)]
@@ -112,3 +112,34 @@ def test_the_description_holds_what_decides_a_map_and_no_more():
     sampled, linear = (describe("n", "l", Constants(), engine, 0, 64, digest="x") for engine in ("sampled", "linear"))
     assert "probes" not in sampled and sampled["constants"]["samples"] == 96
     assert linear["probes"] == 64 and linear["constants"]["samples"] is None
+
+
+def test_networks_keep_images_together(setting, tmp_path):
+    """`one` drops every third image, `two` every second: the first three that both keep are 1, 5 and 7 of 0 … 11."""
+    history, network, _, _, _ = setting
+    names = [f"test-{i}" for i in range(12)]
+    left = torch.zeros(12, 8, 8, dtype=torch.bool)
+    left[:, :, :4] = True
+    asked = {"one": [], "two": []}
+
+    def surveyed(name, step):
+        def measure(net, batch, seeds):
+            places = [[image_seed(candidate) for candidate in names].index(seed) for seed in seeds]
+            asked[name] += places
+            maps = entropy_maps(net, "pooled", batch, engine="linear", constants=CONSTANTS, probes=1, seeds=seeds)
+            maps.status.zero_()
+            for i, place in enumerate(places):
+                maps.entropies[i] = torch.where(left[0] == (place % step != 0), -3.0, -2.0)
+            return maps
+
+        weights = {epoch: history.digest(epoch) for epoch in history.epochs}
+        store = Store(tmp_path / f"{name}.pt", {}, weights, names, 8, CONSTANTS.steps)
+        return Surveyed(name, history, network, store, measure, lambda wanted: torch.zeros(len(wanted), 3, 32, 32))
+
+    networks = [surveyed("one", 3), surveyed("two", 2)]
+    kept, fates = survey_together(networks, names, (left, ~left), wanted=3, block=4)
+    assert kept == ["test-1", "test-5", "test-7"]
+    assert list(fates["one"]) == names[:8] and list(fates["two"]) == [names[i] for i in (1, 2, 4, 5, 7)]
+    assert set(asked["two"]) == {1, 2, 4, 5, 7} and max(asked["one"]) == 7
+    whole, _ = survey_together(networks, names, (left, ~left), wanted=9, block=5)
+    assert whole == ["test-1", "test-5", "test-7", "test-11"]

@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 
 from ignite_kd import models
-from ignite_kd.concepts.taps import frozen, layers, tapped
+from ignite_kd.concepts.taps import frozen, layers, tapped, weights_before
 from ignite_kd.errors import UserError
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -112,3 +112,15 @@ def test_a_module_that_never_runs_or_gives_no_tensor_is_refused():
 
     with pytest.raises(UserError, match="no tensor but a tuple"):
         tapped(nn.Sequential(Pair()), "0")(IMAGES)
+
+
+def test_the_weights_before_a_layer():
+    network = models.build("wrn_10_1", 10)
+    images = torch.rand(1, 3, 32, 32)
+    every = [name for name, weight in network.named_parameters() if weight.dim() > 1]
+    assert weights_before(network, "logits", images) == every
+    assert weights_before(network, "pooled", images) == every[:-1] and every[-1] == "fc.weight"
+    assert weights_before(network, "stem", images) == weights_before(network, "conv1", images) == ["conv1.weight"]
+    inside = weights_before(network, "layer2.layer.0.conv1", images)
+    assert inside[-1] == "layer2.layer.0.conv1.weight" and not any("layer3" in name for name in inside)
+    assert all(parameter.grad is None for parameter in network.parameters())

@@ -132,3 +132,13 @@ def _resident(process: int) -> int:
     """Bytes of memory that a process has; unlike its own share, they do not change when another one ends."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss:"))
+
+
+def test_single_images_are_those_of_the_files(files):
+    whole = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32)])
+    found = loader(files, transform=whole).images([5, 0, 5])
+    for image, i in zip(found, (5, 0, 5), strict=True):
+        assert image.permute(1, 2, 0).numpy().tolist() == np.asarray(Image.open(files[i][0])).tolist()
+    Path(files[2][0]).write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"02\.png cannot be read"):
+        loader(files).images([0, 2])

@@ -79,3 +79,12 @@ def test_signal_handlers_are_put_back():
     with Stopping():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_work_that_is_no_engine_asks_by_itself():
+    with Stopping(60.0) as stopping:
+        assert not stopping.asked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping.asked() and (stopping.reason, stopping.status) == ("SIGTERM", 143)
+    with Stopping(1e-9) as stopping:
+        assert stopping.asked() and (stopping.reason, stopping.status) == ("time limit", 75)
