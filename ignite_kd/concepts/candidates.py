@@ -53,6 +53,8 @@ class Candidates:
         if rule == "none":
             return None, "no masks: object and ground are not told apart"
         if rule == "box":
+            if grid < 6:
+                raise UserError(f"a grid of {grid} has no ground around the central box; take 6 or more.")
             return central_box(len(self.names), grid), "the central box is the object"
         if self.masks is None:
             raise UserError(

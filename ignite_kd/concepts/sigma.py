@@ -30,7 +30,6 @@ from ignite_kd.run_folder import lock
 __all__ = ["Sigma", "read_sigma", "train_sigma"]
 
 _LISTS = {"full": "full_name_list.txt", "effect": "effect_name_list.txt", "dropped": "non_effect_name_list.txt"}
-_NEVER_ASKED = 2**31
 
 
 def train_sigma(
@@ -80,7 +79,7 @@ def train_sigma(
             store = desk.store(seed=i, path=folder / (f"maps-{i}.pt" if i else "maps.pt"))
             kept, fates = survey_together(
                 [desk.surveyed(store, seed=i)], candidates.names, on_grid, asked.images, BLOCK,
-                FROM_EPOCH if pick else _NEVER_ASKED, lowest, say,
+                FROM_EPOCH if pick else None, lowest, say,
             )  # fmt: skip
             if i:
                 continue

@@ -118,25 +118,26 @@ def survey_together(
     masks: tuple[Tensor, Tensor] | None,
     wanted: int,
     block: int = 25,
-    from_epoch: int = FROM_EPOCH,
+    from_epoch: int | None = FROM_EPOCH,
     lowest: float | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[str], dict[str, dict[str, Verdict]]]:
     """(the first `wanted` candidates that all networks keep, the fates of those looked at, by network).
 
     A candidate that a network dropped is not asked of those after it. A training that ended before `from_epoch` is
-    asked at its last checkpoint, or nothing of it would be.
+    asked at its last checkpoint, or nothing of it would be; with None no checkpoint is asked.
     """
     fates: dict[str, dict[str, Verdict]] = {each.name: {} for each in networks}
     kept: list[str] = []
     for start in range(0, len(names), block):
         rows = list(range(start, min(start + block, len(names))))
         for each in networks:
+            last = each.checkpoints.epochs[-1]
             alive = [names[row] for row in rows]
             found = survey(
                 each.checkpoints, each.network, each.store, each.measure, each.images, alive,
                 (masks[0][rows], masks[1][rows]) if masks else None, block=block,
-                from_epoch=min(from_epoch, each.checkpoints.epochs[-1]), lowest=lowest,
+                from_epoch=last + 1 if from_epoch is None else min(from_epoch, last), lowest=lowest,
                 say=lambda line, name=each.name: say(f"{name}, {line}"),  # type: ignore[misc]
             )  # fmt: skip
             fates[each.name] |= found

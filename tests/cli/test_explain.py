@@ -47,13 +47,13 @@ RUNS = "runs/alone/alone-seed0 runs/alone/alone-seed1 runs/kd alone-alone-seed1.
 
 
 def explained(words):
-    done = call(f"explain {words} {QUICK} --json")
+    done = call(f"explain {QUICK} {words} --json")
     assert done.status == 0, done.err
     return json.loads(done.out)
 
 
 def refused(words, *expected):
-    done = call(f"explain {words} {QUICK}")
+    done = call(f"explain {QUICK} {words}")
     assert (done.status, done.err.count("\n"), done.out) == (2, 1, ""), done.err
     assert done.err.startswith("error: ")
     for word in expected:
@@ -94,7 +94,7 @@ def test_a_time_limit_has_a_status_of_its_own_and_the_same_command_goes_on():
 
 
 def test_a_kill_is_survived(tmp_path):
-    words = "explain runs/kd --device cpu --grid 4 --images 20 --candidates 60 --part test --output-dir out"
+    words = f"explain runs/kd {QUICK} --images 20 --candidates 60 --output-dir out"
     process = subprocess.Popen([sys.executable, "-m", "ignite_kd", *words.split()], stderr=subprocess.DEVNULL)
     started = time.monotonic()
     while not list(Path("runs/kd/concepts").glob("*.pt")):
@@ -155,11 +155,17 @@ def test_a_folder_of_images_has_no_masks_but_a_box():
     done = call(f"{words} {RECIPE.replace('50', '4')} --device cpu --output-dir net --state-dict-path net.th "
                 "--max-epochs 1 --keep-epochs 0,1")  # fmt: skip
     assert done.status == 0, done.err
-    refused("net --masks any", "folder has no masks; take --masks box")
-    found = explained("net")
+    refused("net --grid 6 --masks any", "folder has no masks; take --masks box")
+    refused("net", "a grid of 4 has no ground around the central box; take 6 or more")
+    found = explained("net --grid 6")
     assert found["settings"]["masks"] == "the central box is the object" and found["images"][0].startswith("val/class")
     assert any("images instead of" in note for note in found["notes"]) or len(found["images"]) == 4
-    assert list(explained("net --masks none")["networks"]["net"]["numbers"]) == ["N", "D", "D_epochs", "rho_all"]
+    assert list(explained("net --grid 6 --masks none")["networks"]["net"]["numbers"]) == [
+        "N",
+        "D",
+        "D_epochs",
+        "rho_all",
+    ]
 
 
 def test_its_flags():
