@@ -7,6 +7,7 @@ from commands import call
 
 from ignite_kd.cli.find_knowledge import command
 from ignite_kd.concepts.sigma import read_sigma
+from ignite_kd.concepts.store import Store
 
 SIGMA = "--capacity-layer pooled --sigma-size 4 --effect-num 4 --pic-num 16 --device cpu --engine linear"
 
@@ -75,6 +76,9 @@ def test_folders_and_runs_may_lie_anywhere():
     shutil.move("sigma_result/shapes_mlp_8_label_net_pooled_0415", "one")
     shutil.move("sigma_result/shapes_mlp_8_distil_net_pooled_0415", "two")
     shutil.move("label", "elsewhere")
+    noted = Store.there("one/maps.pt")
+    noted.notes["root"] = "label"
+    noted.save()
     words = "find-knowledge --label_sigma_root one --distil_sigma_root two --teacher_sigma_root two --output-dir out"
     refused(words, "cannot read", "label")
     done = call(f"{words} --label-checkpoint-path elsewhere")
