@@ -13,7 +13,7 @@ import click
 
 from ignite_kd.concepts.desk import StoppedError
 from ignite_kd.concepts.explanation import Explanation
-from ignite_kd.concepts.table import markdown, to_json
+from ignite_kd.concepts.tables import markdown, to_json
 from ignite_kd.files import atomic_write, check_writable
 from ignite_kd.handlers.stopping import Stopping
 
@@ -46,8 +46,8 @@ def tell(found: Explanation, folder: Path | None, as_json: bool = False) -> None
     click.echo(told if as_json else markdown(found, whole=False), nl=as_json)
     if folder is None:
         return
-    atomic_write(folder / "explanation.json", told + "\n")
-    atomic_write(folder / "table.md", markdown(found))
     if importlib.util.find_spec("ignite_kd.concepts.report") is not None:  # the seam to pictures and report.html
         importlib.import_module("ignite_kd.concepts.report").write(found, folder)
+    atomic_write(folder / "explanation.json", told + "\n")
+    atomic_write(folder / "table.md", markdown(found))
     click.echo(f"written  {folder}", err=as_json)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ignite_kd.concepts.conclusion import Measured, conclude
-from ignite_kd.concepts.table import markdown, to_json
+from ignite_kd.concepts.tables import markdown, to_json
 
 
 @pytest.fixture
