@@ -122,10 +122,14 @@ def test_the_flags_of_the_other_systems_commands_exist():
         "evaluate",
         "compare",
         "reproduce",
+        "explain",
+        "train-sigma",
+        "find-knowledge",
     }
     for name, words in commands:
         command = importlib.import_module(f"ignite_kd.cli.{name.replace('-', '_')}").command
         known = {option for parameter in command.params for option in parameter.opts}
+        known |= {option.replace("-", "_").replace("__", "--") for option in known}  # both are one
         assert set(re.findall(r"(?<!\S)(--?[A-Za-z][\w-]*)", words)) <= known, name
 
 

@@ -1,0 +1,56 @@
+import importlib
+import importlib.util
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ignite_kd.cli.knowledge import stoppable, tell, writable
+from ignite_kd.concepts.conclusion import Measured, conclude
+from ignite_kd.concepts.desk import StoppedError
+from ignite_kd.errors import UserError
+
+
+@pytest.fixture
+def found(maps, foreground, distances):
+    told = {"about": {}, "layer": "pooled", "epochs": [0, 2, 5, 10], "distances": distances, "fates": {"kept": 3}}
+    return conclude(
+        [Measured(name="one", maps=maps, **told)], (foreground, ~foreground), 0.2, names=["a", "b", "c"],
+        pictures=torch.zeros(3, 3, 4, 4, dtype=torch.uint8),
+    )  # fmt: skip
+
+
+def test_what_was_found_is_printed_and_written_with_the_report(found, tmp_path, capsys, monkeypatch):
+    written = []
+    report = SimpleNamespace(write=lambda explanation, folder: written.append((explanation, folder)))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib, "import_module", {"ignite_kd.concepts.report": report}.__getitem__)
+    tell(found, tmp_path)
+    assert written == [(found, tmp_path)]
+    shown, text = capsys.readouterr().out, (tmp_path / "table.md").read_text()
+    assert "0.507 ± 0.223" in shown and "0.507 ± 0.223" in text
+    assert "Other margins" in text and "Other margins" not in shown
+    tell(found, tmp_path, as_json=True)
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "explanation.json").read_text())
+    tell(found, None)
+    assert len(written) == 2
+
+
+def test_a_stop_is_told_and_a_signal_too_late_is_none(capsys):
+    with stoppable(None) as stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping.asked()
+        raise StoppedError
+    assert stopping.status == 143 and "stopped by SIGTERM; what was computed is kept" in capsys.readouterr().err
+    with stoppable(None) as stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopping.status == 0
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once():
+    assert writable(None) is None
+    with pytest.raises(UserError, match="cannot write /proc/nowhere"):
+        writable("/proc/nowhere")
