@@ -15,12 +15,14 @@ from ignite_kd.errors import UserError
 
 
 @pytest.fixture
-def found(maps, foreground, distances):
-    told = {"about": {}, "layer": "pooled", "epochs": [0, 2, 5, 10], "distances": distances, "fates": {"kept": 3}}
-    return conclude(
-        [Measured(name="one", maps=maps, **told)], (foreground, ~foreground), 0.2, names=["a", "b", "c"],
-        pictures=torch.zeros(3, 3, 4, 4, dtype=torch.uint8),
-    )  # fmt: skip
+def found():
+    """Two images whose object, four cells in the middle, is all that the last checkpoint keeps."""
+    middle = torch.zeros(2, 4, 4, dtype=torch.bool)
+    middle[:, 1:3, 1:3] = True
+    maps = torch.stack([torch.zeros(2, 4, 4), -1.0 * middle], dim=1)
+    one = Measured(name="one", about={}, layer="pooled", epochs=[0, 5], maps=maps, fates={"kept": 2})
+    pictures = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    return conclude([one], (middle, ~middle), 0.2, names=["a", "b"], pictures=pictures)
 
 
 def test_what_was_found_is_printed_and_written_with_the_report(found, tmp_path, capsys, monkeypatch):
@@ -31,7 +33,7 @@ def test_what_was_found_is_printed_and_written_with_the_report(found, tmp_path, 
     tell(found, tmp_path)
     assert written == [(found, tmp_path)]
     shown, text = capsys.readouterr().out, (tmp_path / "table.md").read_text()
-    assert "0.507 ± 0.223" in shown and "0.507 ± 0.223" in text
+    assert "4.00 ± 0.00" in shown and "4.00 ± 0.00" in text
     assert "Other margins" in text and "Other margins" not in shown
     tell(found, tmp_path, as_json=True)
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "explanation.json").read_text())
