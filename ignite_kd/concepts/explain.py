@@ -30,7 +30,7 @@ from ignite_kd.handlers import versions
 from ignite_kd.handlers.stopping import Stopping
 from ignite_kd.run_folder import lock
 
-__all__ = ["explain"]
+__all__ = ["explain", "refuse_a_layer_that_some_lack"]
 
 Say = Callable[[str], None]
 
@@ -59,6 +59,8 @@ def explain(
         told, asked.part, asked.candidates, asked.seed, asked.data_dir, asked.mask_dir, asked.mask_kind
     )
     on_grid, mask_words = candidates.on_grid(asked.masks, asked.grid)
+    if on_grid is None and asked.margin == "null-quantile":
+        raise UserError("--margin null looks at the ground, which needs masks; take otsu, physical or a number.")
     device = pick_device(asked.device)
     desks = _desks(subjects, candidates, asked, device, stopping)
     notes = [
@@ -152,6 +154,7 @@ def _desks(
 
 
 def refuse_a_layer_that_some_lack(networks: dict[str, nn.Module], layer: str) -> None:
+    """The error names those that all have."""
     known = {name: layers(network) for name, network in networks.items()}
     for name, found in known.items():
         if layer not in found:
@@ -182,8 +185,6 @@ def _margin(asked: Asked, first: Desk, noisy: Tensor, masks: Masks) -> tuple[flo
     if not isinstance(asked.margin, str):
         return asked.margin, "published" if asked.margin == 0.2 else "given"
     usual = noisy[:, -1]
-    if masks is None and asked.margin == "null-quantile":
-        raise UserError("--margin null looks at the ground, which needs masks; take otsu, physical or a number.")
     background = masks[1] if masks else torch.ones_like(usual, dtype=torch.bool)
     floor = noise_floor(usual, noisy[:, 0])
     margin = choose_margin(asked.margin, usual, background, first.constants, floor=floor)
