@@ -22,8 +22,8 @@ class Explained:
         layer: that was measured.
         epochs: of the checkpoints, T ascending.
         maps: images × T × S × S entropies, of the images that all networks kept.
-        distances: T, how far the layer's weights had moved (in multiples of their first norm); None where the run has no
-            weight path.
+        distances: T, how far the layer's weights had moved, in multiples of their first norm; None where the run has
+            no weight path.
         level: T, the mean entropy of the background.
         foreground, background: images × T, concepts there; None without masks, when `total` alone is known.
         total: images × T.
@@ -64,7 +64,7 @@ class Explanation:
         engine: `sampled` or `linear`.
         deviation: of the linear maps from sampled ones of some images, in words; None of the sampled engine.
         noise: stability of one checkpoint under other noise, as if noises were epochs; None where it was not measured.
-        differences: `name: number` → (difference to the first network, lower and upper end of a 95 % interval over images).
+        differences: `name: number` → (difference to the first network, both ends of a 95 % interval over images).
         settings: constants, seeds, data, versions, command.
     """
 
