@@ -29,7 +29,7 @@ def conclude(session: Session) -> str:
         validated = student.state.metrics or (record.read() or [{}])[-1]
         results["validation"] = {"last": validated.get("validation/accuracy"), "best": session.best.accuracy}
         results["best_epoch"] = session.best.epoch
-    test = session.data.test if session.recipe.test_at_end else None
+    test = session.data.test if session.recipe.test_at_end and session.recipe.validate else None
     if test is not None:
         _save(session, results)  # a test that is cut short costs no weights
         session.say("testing  the last epoch" + (" and the best one" if session.best is not None else ""))
@@ -81,6 +81,8 @@ def _card(session: Session, results: dict[str, Any]) -> dict[str, Any]:
         "num_classes": len(session.data.classes),
         "dataset": plan.dataset,
         "data": session.data.describe(),
+        "image_size": session.data.image_size,
+        "views": session.recipe.views,
         "recipe": session.recipe.name,
         "quirks": session.recipe.quirks(),
         "loss": [f"{t.factor:g} {t.method} {t.options or ''}".strip() for t in plan.terms if t.factor],

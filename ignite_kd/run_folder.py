@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan
+from ignite_kd.recipes.base import Recipe
 
 __all__ = ["choose", "fresh", "leave", "lock", "refuse_changes"]
 
@@ -51,7 +52,7 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
         before = dict(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
-    changed = _differences(before, identity)
+    changed = _differences(_usual() | before | {"recipe": _usual()["recipe"] | before.get("recipe", {})}, identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
     return record
@@ -66,6 +67,11 @@ def _differences(before: dict[str, Any], now: dict[str, Any], within: str = "") 
         elif one != other:
             found.append(f"{within}{name} was {one!r} and is {other!r}")
     return found
+
+
+def _usual() -> dict[str, Any]:
+    """What a record of an older version does not say yet: then everything was as it is by default."""
+    return Plan(student="", recipe=Recipe(name="", source="")).identity()
 
 
 def lock(folder: Path) -> IO[str]:
