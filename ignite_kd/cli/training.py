@@ -30,8 +30,8 @@ class TrainingCommand(GroupedCommand):
     """A command whose function makes a `Plan` of its options; calling it trains.
 
     `--student-run "OPTIONS"` makes one more plan with these options instead of those outside, `--students N` repeats
-    each with the next seeds. A function that returns a number has done something else, and that is the exit status; one that
-    returns `TwoTrainings` trains twice.
+    each with the next seeds. A function that returns a number has done something else, and that is the exit status;
+    one that returns `TwoTrainings` trains twice.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
