@@ -16,11 +16,12 @@ from ignite_kd.cli.nets import (
     network,
     prepared,
     recipe_of,
+    suggest,
     truth,
     unused,
     weights_in,
 )
-from ignite_kd.cli.options import command_line, given, option
+from ignite_kd.cli.options import command_line, option
 from ignite_kd.cli.training import TrainingCommand, TwoTrainings, plan_of
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes import concepts
@@ -63,8 +64,7 @@ def command(
     from ignite_kd.plan import Plan
     from ignite_kd.terms import Term
 
-    if not given("learning_rate") and (found := concepts.suggested(name, layer)):
-        click.echo(f"note: the authors suggest --lr {found[0]:g} --lr-down {found[1]:g} --logspace true for {mode}")
+    suggest(name, layer)
     for name_of_unused in ("gpu", "save_best_acc"):
         shared.pop(name_of_unused)
     recipe = recipe_of(shared)

@@ -21,7 +21,18 @@ from ignite_kd.cli.options import (
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes import Recipe, concepts, get
 
-__all__ = ["checked", "folder_of", "net_options", "network", "prepared", "recipe_of", "truth", "unused", "weights_in"]
+__all__ = [
+    "checked",
+    "folder_of",
+    "net_options",
+    "network",
+    "prepared",
+    "recipe_of",
+    "suggest",
+    "truth",
+    "unused",
+    "weights_in",
+]
 
 WEIGHTS = "last.th"  # in a run's folder
 
@@ -98,6 +109,13 @@ def recipe_of(settings: dict[str, Any]) -> Recipe:
     if "views" not in said and recipe.views == base.views:
         changes["views"] = concepts.DATASETS.get(settings["dataset"], "usual")
     return dataclasses.replace(recipe, **changes)
+
+
+def suggest(model: str, what: str) -> None:
+    """Say the learning rate that the authors suggest for a layer or a start, where none was typed and it is another."""
+    found = concepts.suggested(model, what)
+    if found and not given("learning_rate") and found[0] != click.get_current_context().params["learning_rate"]:
+        click.echo(f"note: the authors suggest --lr {found[0]:g} --lr-down {found[1]:g} --logspace true for {what}")
 
 
 def prepared(settings: dict[str, Any], model: str, folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.nets import checked, folder_of, net_options, network, prepared, recipe_of
+from ignite_kd.cli.nets import checked, folder_of, net_options, network, prepared, recipe_of, suggest
 from ignite_kd.cli.options import command_line, option
 from ignite_kd.cli.training import TrainingCommand, plan_of
 from ignite_kd.errors import UserError, unknown
@@ -44,6 +44,7 @@ def command(model: str, mode: str, pretrained: str | None, **shared: Any) -> Any
     checked(shared["dataset"])
     from ignite_kd.terms import Term
 
+    suggest(name, word)
     recipe = recipe_of(shared)
     folder = folder_of(shared["dataset"], name.removesuffix("_fc3"), mode, shared["date"])
     return plan_of(

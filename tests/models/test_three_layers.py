@@ -9,7 +9,6 @@ from torch import nn
 from ignite_kd import models
 from ignite_kd.errors import UserError
 
-VECTORS = {"vgg": 4096, "alexnet": 4096, "resnet18": 4096, "resnet": 2048}
 TAPS = {
     "alexnet": (227, (256, 13, 13), 4096, ["features.10", "classifier.1", "classifier.4", "classifier.6"]),
     "vgg11": (224, (512, 14, 14), 4096, ["features.18", "classifier.0", "classifier.3", "classifier.6"]),
