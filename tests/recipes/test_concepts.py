@@ -37,7 +37,8 @@ def test_the_epochs_that_are_kept_are_those_of_the_study():
 @pytest.mark.parametrize(
     ("model", "what", "expected"),
     [("vgg11_fc3", "fc1", (1e-4, 1)), ("vgg19", "fc3", (1e-3, 1)), ("resnet101", "fc1", (10, 2)),
-     ("vgg16", "conv", None), ("alexnet", "fc1", None), ("vgg16", "without_pretrain", (1e-2, 1)), ("resnet18", "pretrain", (1e-2, 1))],
+     ("vgg16", "conv", None), ("alexnet", "fc1", None), ("vgg16", "without_pretrain", (1e-2, 1)),
+     ("resnet18", "pretrain", (1e-2, 1))],
 )  # fmt: skip
 def test_rates_are_suggested_where_the_scripts_do(model, what, expected):
     assert concepts.suggested(model, what) == expected
