@@ -73,7 +73,8 @@ class Plateau:
         return student.add_event_handler(Events.EPOCH_COMPLETED, self._step)
 
     def _step(self, student: StudentEngine) -> None:
-        self.theirs.step(student.state.metrics[self.metric])
+        if self.metric in student.state.metrics:  # nothing is measured in some epochs, perhaps
+            self.theirs.step(student.state.metrics[self.metric])
 
     def state_dict(self) -> dict[str, Any]:
         return self.theirs.state_dict()
