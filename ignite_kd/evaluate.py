@@ -82,7 +82,7 @@ def evaluate_file(
         dataset: any of `data.names()`; by default the card's, else cifar100 for 100 classes and cifar10 for others.
         model: the network's name where it should not be found out.
         part: `test`; `validation`, the images that the card says were kept apart; `train`, those it learned from.
-        image_size: of `folder`'s images; 32 by default.
+        image_size: of `folder`'s images; the card's by default, else 32.
     """
     if dataset is not None and dataset not in data.names():
         raise unknown("data set", dataset, data.names())
@@ -96,6 +96,8 @@ def evaluate_file(
         dataset = (card or {}).get("dataset") or ("cifar100" if known and known.num_classes == 100 else "cifar10")
     if image_size is None and known is not None:
         image_size = known.options.get("image_size")
+    if image_size is None:
+        image_size = (card or {}).get("image_size")
     images = _images(str(dataset), data_dir, part, card, image_size or 32, num_workers, where)
     _refuse_other_classes(path, known, card, images)
 
@@ -141,7 +143,13 @@ def _images(
     if name == "folder":
         tree = {"validation": "val"}.get(part, part)
         files, classes, digest = folder_to_evaluate(
-            data_dir, tree, _BATCH, image_size=size, num_workers=num_workers, device=device
+            data_dir,
+            tree,
+            _BATCH,
+            image_size=size,
+            num_workers=num_workers,
+            views=(card or {}).get("views", "usual"),
+            device=device,
         )
         return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")
 

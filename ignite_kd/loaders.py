@@ -63,6 +63,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             seed=plan.order,
             num_workers=plan.num_workers,
             samples_per_class=plan.samples_per_class,
+            views=recipe.views,
             device=device,
             **share,
         )
@@ -88,7 +89,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             indices=parts.train,
             seed=plan.order,
             shuffle=True,
-            augmentation=Augmentation(mode=recipe.padding),
+            augmentation=None if recipe.views == "squash" else Augmentation(mode=recipe.padding),
             **common,
         ),
         Stream(dataset.train, recipe.evaluation_batch_size, indices=parts.validation, **quiet) if validation else None,

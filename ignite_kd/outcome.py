@@ -81,6 +81,8 @@ def _card(session: Session, results: dict[str, Any]) -> dict[str, Any]:
         "num_classes": len(session.data.classes),
         "dataset": plan.dataset,
         "data": session.data.describe(),
+        "image_size": session.data.image_size,
+        "views": session.recipe.views,
         "recipe": session.recipe.name,
         "quirks": session.recipe.quirks(),
         "loss": [f"{t.factor:g} {t.method} {t.options or ''}".strip() for t in plan.terms if t.factor],

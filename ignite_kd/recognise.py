@@ -182,6 +182,7 @@ _FAMILIES: dict[str, Callable[[Shapes], list[str]]] = {
     r"classifier\.6\.weight": _torchvision(
         "alexnet", *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
     ),
+    r"mlp\.6\.weight": lambda shapes: [f"resnet{depth}_fc3" for depth in (18, 34, 50, 101, 152)],
     r"features\.denseblock1\..+\.weight": _torchvision("densenet121", "densenet161", "densenet169", "densenet201"),
     r"features\.18\.0\.weight": _torchvision("mobilenet_v2"),
     r"stage2\.0\.branch1\.0\.weight": _torchvision(

@@ -27,11 +27,15 @@ from ignite_kd.handlers import (
     Checkpoints,
     ClipGradients,
     Console,
+    DoubledForward,
     EpochMeans,
     Evaluate,
+    Freeze,
     KeepBest,
     KeepEpochs,
+    LogSpace,
     OneCycle,
+    Plateau,
     RunRecord,
     SeedSteps,
     StepSchedule,
@@ -47,7 +51,7 @@ from ignite_kd.optimizer import sgd
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
 from ignite_kd.terms import Term
-from ignite_kd.weights import load_weights, read_card
+from ignite_kd.weights import load_trunk, load_weights, read_card
 
 __all__ = ["Session"]
 
@@ -98,8 +102,15 @@ class Session:
             self.teacher = self._build_teacher() if plan.teacher else None
         else:
             self.data, self.teacher = beside.data, beside.teacher
+        if plan.classes not in (None, len(self.data.classes)):
+            raise UserError(
+                f"{plan.classes} classes were asked for, but {plan.dataset} in {plan.data_dir} has "
+                f"{len(self.data.classes)}; leave the number out, or name other data."
+            )
         torch.manual_seed(plan.seed)
         self.model = self.build_model(plan.student)
+        if plan.trunk_path is not None:
+            load_trunk(self.model, plan.trunk_path)
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
         self.student = self._build_student()
@@ -239,7 +250,11 @@ class Session:
             cast(Any, self.model).doubled_norm_updates = True
         self._refuse_a_batch_of_one()
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
+        if recipe.doubled_forward and self.teacher is not None:
+            DoubledForward().attach(student)
         SeedSteps(self.plan.seed, self.rank).attach(student)
+        if self.plan.frozen is not None:
+            Freeze(self.plan.frozen, norms=not recipe.moving_frozen_norms).attach(student)
         if self.teacher is not None:
             self.teacher.attach(student)
         self.first_stages: dict[str, FirstStage] = {}
@@ -304,7 +319,9 @@ class Session:
         rate = recipe.rate_of(plan.student)
         if recipe.schedule == "steps":
             StepSchedule(rate, recipe.milestones, recipe.decay).attach(student)
-        else:
+        elif recipe.schedule == "log-space":
+            LogSpace(rate, plan.max_epochs, recipe.decades).attach(student)
+        elif recipe.schedule == "one-cycle":
             OneCycle(rate, plan.max_epochs, recipe.rise).attach(student)
         if self.processes > 1:
             AverageGradients().attach(student)
@@ -315,11 +332,16 @@ class Session:
         finite.attach(student)
         objects = student.to_save() | {"means": means}
         self.best: KeepBest | None = None
-        if self.data.validation is not None:
+        if self.data.validation is not None and recipe.validate_every:
             evaluation = Evaluate(self.data.validation, every=recipe.validate_every)
             evaluation.attach(student)
             objects["validation"] = evaluation
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
+        if recipe.schedule == "plateau":
+            if self.best is None:
+                raise UserError("the schedule plateau looks at validation; keep validation_images and validate_every.")
+            plateau = objects["plateau"] = Plateau(student, recipe.decay, recipe.patience)
+            plateau.attach(student)
         if recipe.test_every_epoch and self.data.test is not None:
             Evaluate(self.data.test, "test").attach(student)
         if plan.keep_epochs:

@@ -21,6 +21,8 @@ _COMMANDS = {
     "train-student": "Train a student of the benchmark by any method (flags of RepDistiller, ITRD).",
     "train": "Train a resnet or wideresnet alone (flags of the zoo).",
     "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
+    "train-net": "Train a teacher or a baseline of the quantification study (flags of its script).",
+    "distillation": "Train a student of the study: imitate a layer, then learn to classify.",
     "reproduce": "Fill cells of a published table again: ours beside the published number.",
     "evaluate": "Say what a file of weights is, and how good.",
     "compare": "Put runs side by side: accuracy, classes, agreement, stages, calibration.",
