@@ -33,15 +33,13 @@ from ignite_kd.handlers import (
     Freeze,
     KeepBest,
     KeepEpochs,
-    LogSpace,
-    OneCycle,
     Plateau,
     RunRecord,
     SeedSteps,
-    StepSchedule,
     StopOnNonFinite,
     Stopping,
     WarmUp,
+    schedule_of,
     tracker,
     versions,
 )
@@ -308,7 +306,10 @@ class Session:
         if stage is None or not stage.replaces_main:
             own = [parameter for parameter in head.parameters() if parameter.requires_grad]
             if own and self.recipe.head_rate != 1:  # else they join the student's group, as in the released codes
-                student.optimizer.add_param_group({"params": own, "rate": self.recipe.head_rate})
+                rate = self.recipe.head_rate
+                student.optimizer.add_param_group(
+                    {"params": own, "rate": rate, "lr": rate * self.recipe.rate_of(self.plan.student)}
+                )
             head.attach(student, factor=term.factor)
             if term.warm_up:
                 WarmUp(head.name, term.warm_up, self.recipe.warm_up_from).attach(student)
@@ -316,13 +317,9 @@ class Session:
     def _attach_handlers(self) -> None:
         """At the end of an epoch: measure, judge, record, show, and save last what all of them then hold."""
         student, recipe, plan = self.student, self.recipe, self.plan
-        rate = recipe.rate_of(plan.student)
-        if recipe.schedule == "steps":
-            StepSchedule(rate, recipe.milestones, recipe.decay).attach(student)
-        elif recipe.schedule == "log-space":
-            LogSpace(rate, plan.max_epochs, recipe.decades).attach(student)
-        elif recipe.schedule == "one-cycle":
-            OneCycle(rate, plan.max_epochs, recipe.rise).attach(student)
+        scheduled = schedule_of(recipe, recipe.rate_of(plan.student), plan.max_epochs)
+        if scheduled is not None:
+            scheduled.attach(student)
         if self.processes > 1:
             AverageGradients().attach(student)
         if recipe.gradient_norm:

@@ -15,7 +15,7 @@ from ignite_kd.handlers.freezing import Freeze
 from ignite_kd.handlers.keep_best import KeepBest
 from ignite_kd.handlers.keep_epochs import KeepEpochs
 from ignite_kd.handlers.record import RunRecord, versions
-from ignite_kd.handlers.schedule import LogSpace, OneCycle, Plateau, StepSchedule
+from ignite_kd.handlers.schedule import LogSpace, OneCycle, Plateau, StepSchedule, schedule_of
 from ignite_kd.handlers.seeding import SeedSteps
 from ignite_kd.handlers.stopping import Stopping
 from ignite_kd.handlers.trackers import tracker
@@ -43,6 +43,7 @@ __all__ = [
     "WarmUp",
     "evaluate",
     "plots",
+    "schedule_of",
     "tracker",
     "versions",
     "weights_are_finite",

@@ -13,8 +13,18 @@ from ignite.engine.events import RemovableEventHandle
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ignite_kd.engines import StudentEngine
+from ignite_kd.recipes.base import Recipe
 
-__all__ = ["LogSpace", "OneCycle", "Plateau", "StepSchedule"]
+__all__ = ["LogSpace", "OneCycle", "Plateau", "StepSchedule", "schedule_of"]
+
+
+def schedule_of(recipe: Recipe, learning_rate: float, epochs: int) -> StepSchedule | LogSpace | OneCycle | None:
+    """The one that a recipe asks for; None for a plateau, which looks at the training."""
+    if recipe.schedule == "steps":
+        return StepSchedule(learning_rate, recipe.milestones, recipe.decay)
+    if recipe.schedule == "log-space":
+        return LogSpace(learning_rate, epochs, recipe.decades)
+    return OneCycle(learning_rate, epochs, recipe.rise) if recipe.schedule == "one-cycle" else None
 
 
 class StepSchedule:
