@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
+from pathlib import Path
 
 import torch
 
 from ignite_kd.errors import UserError
 
-__all__ = ["native_bf16", "pick_device", "prepare_precision"]
+__all__ = ["device_name", "native_bf16", "pick_device", "prepare_precision"]
 
 
 def pick_device(word: str = "auto") -> torch.device:
@@ -33,6 +35,18 @@ def pick_device(word: str = "auto") -> torch.device:
     elif device.type not in ("cpu", "mps"):
         raise UserError(f"unknown device '{word}'; possible: a GPU's number, cuda:N, mps, cpu, auto.")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """What the machine calls it: `NVIDIA H200`, `AMD EPYC`."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def prepare_precision(word: str, device: torch.device) -> str:

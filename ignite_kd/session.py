@@ -16,7 +16,7 @@ from torch import nn
 from ignite_kd import heads, loaders, models, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
-from ignite_kd.devices import pick_device, prepare_precision
+from ignite_kd.devices import device_name, pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import check_writable, digest_of
@@ -154,6 +154,7 @@ class Session:
             data=self.data.describe(),
             parameters=models.parameters(self.model),
             compiled=self.compiled,
+            device=device_name(self.device),
             versions=versions(),
             started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         )

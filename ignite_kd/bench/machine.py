@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 
 from ignite_kd.bench.timing import alternate, summary
-from ignite_kd.devices import native_bf16
+from ignite_kd.devices import device_name, native_bf16
 from ignite_kd.handlers import versions
 
 __all__ = ["describe", "formats", "help_seconds", "number_format", "products"]
@@ -21,8 +20,8 @@ __all__ = ["describe", "formats", "help_seconds", "number_format", "products"]
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The machine and the versions, for whoever reads the numbers later."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"device": str(device), "name": name, "threads": torch.get_num_threads(), "versions": versions()}
+    threads = torch.get_num_threads()
+    return {"device": str(device), "name": device_name(device), "threads": threads, "versions": versions()}
 
 
 def formats(device: torch.device) -> list[str]:
@@ -70,12 +69,3 @@ def _tf32(allowed: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

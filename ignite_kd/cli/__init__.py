@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": "Train a resnet or wideresnet alone (flags of the zoo).",
     "distill": "Train a student of the zoo: KD, FN, NST, AT, RKD, SP, OD.",
     "evaluate": "Say what a file of weights is, and how good.",
+    "export": "Write a trained network for use elsewhere: weights, torch.export, ONNX.",
     "list": "Name the methods, models, data sets or recipes.",
     "bench": "Measure: `bench step` how fast a step is, `bench heads` what each method costs.",
     "verify-resume": "Kill a training at a random step, resume it, compare bits.",

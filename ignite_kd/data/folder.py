@@ -15,9 +15,9 @@ from ignite_kd.data.order import Order
 from ignite_kd.data.randomness import shuffled
 from ignite_kd.errors import UserError
 
-__all__ = ["FolderData", "folder_loaders", "folder_to_evaluate"]
+__all__ = ["IMAGENET_NORMALISATION", "FolderData", "folder_loaders", "folder_to_evaluate"]
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_NORMALISATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def folder_loaders(
     seed: int = 0,
     num_workers: int = 4,
     samples_per_class: int | None = None,
-    mean: tuple[float, float, float] = _IMAGENET_MEAN,
-    std: tuple[float, float, float] = _IMAGENET_STD,
+    mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
+    std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     rank: int = 0,
     world_size: int = 1,
     device: str | torch.device = "cpu",
@@ -90,8 +90,8 @@ def folder_to_evaluate(
     *,
     image_size: int = 32,
     num_workers: int = 4,
-    mean: tuple[float, float, float] = _IMAGENET_MEAN,
-    std: tuple[float, float, float] = _IMAGENET_STD,
+    mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
+    std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     device: str | torch.device = "cpu",
 ) -> tuple[FileLoader, tuple[str, ...], str]:
     """One tree (train, val or test) in order and without augmentation, the classes, and the digest of all trees."""

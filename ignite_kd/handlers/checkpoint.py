@@ -23,7 +23,7 @@ from ignite_kd.engines import StudentEngine
 from ignite_kd.errors import RunFailed
 from ignite_kd.files import atomic_write
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "read_checkpoint"]
 
 _ASK_EVERY = 10  # steps after which several processes ask each other whether a checkpoint is due
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
@@ -113,7 +113,7 @@ class Checkpoints:
         """Put the newest sound checkpoint back into the objects; a torn one is named and the one before it is used."""
         with idist.one_rank_first():  # who puts a torn one away; the others do not meet it
             for path in reversed(self.files()):
-                state = _read(path)
+                state = read_checkpoint(path)
                 if state is None:
                     aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
                     path.replace(aside)
@@ -125,7 +125,8 @@ class Checkpoints:
             return None
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What the checkpoint holds; None where it is damaged, as the checksum in its name says."""
     content = path.read_bytes()
     match = _NAME.fullmatch(path.name)
     if match is None or hashlib.sha256(content).hexdigest()[:16] != match[2]:
