@@ -216,6 +216,7 @@ def _images(
         images, _BATCH, mean=mean, std=std, indices=indices, augmentation=None, shuffle=False, device=device
     )
     number = len(images if indices is None else indices)
+    by_card = part == "test" or told is not None
     edge = images.images.shape[-1]
     return _Images(
         loader,
@@ -227,7 +228,7 @@ def _images(
         words,
         tuple(notes),
         rebuilt,
-        part == "test" or told is not None,
+        by_card,
     )
 
 
