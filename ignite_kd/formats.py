@@ -80,7 +80,8 @@ def _write_program(network: nn.Module, images: Tensor, name: str) -> bytes:
 
 
 def _load_program(path: Path, fresh: Callable[[], nn.Module]) -> Call:
-    return torch.export.load(path).module()
+    with _quiet():
+        return torch.export.load(path).module()
 
 
 def _write_onnx(network: nn.Module, images: Tensor, name: str) -> bytes:
@@ -103,7 +104,7 @@ def _load_onnx(path: Path, fresh: Callable[[], nn.Module]) -> Call:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Remarks of the exporters are for those who write operators."""
+    """Without the exporters' remarks, which are for those who write operators."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

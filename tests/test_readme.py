@@ -106,7 +106,14 @@ def test_the_flags_of_its_commands_exist():
 def test_the_flags_of_the_other_systems_commands_exist():
     text = TEXT.replace("\\\n", " ")
     commands = re.findall(r"^ignite-kd ([a-z-]+) (.*)$", text, re.MULTILINE)
-    assert {name for name, _ in commands} == {"train-teacher", "train-student", "train", "distill", "evaluate"}
+    assert {name for name, _ in commands} == {
+        "train-teacher",
+        "train-student",
+        "train",
+        "distill",
+        "evaluate",
+        "export",
+    }
     for name, words in commands:
         command = importlib.import_module(f"ignite_kd.cli.{name.replace('-', '_')}").command
         known = {option for parameter in command.params for option in parameter.opts}
