@@ -17,7 +17,7 @@ __all__ = ["accuracy_of", "any_card", "card_of_run", "card_path", "read_card", "
 
 # what others rely on; the rest of a card is for people
 _KINDS: dict[str, type] = {"model": str, "num_classes": int, "dataset": str, "data": dict, "results": dict}
-_KINDS |= {"data.digest": str, "data.split": dict, "data.image_size": int, "quirks": dict, "precision": str}
+_KINDS |= {"data.digest": str, "data.split": dict, "image_size": int, "views": str, "quirks": dict, "precision": str}
 _KINDS |= {"which": str, "device": str, "results.validation": dict, "results.test": dict}
 
 _WORDS = {str: "a text", int: "a number", dict: "an object"}
@@ -62,6 +62,8 @@ def card_of_run(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]
         "num_classes": data["classes"],
         "dataset": plan["dataset"],
         "data": data,
+        "image_size": record.get("image_size"),
+        "views": plan["recipe"].get("views"),
         "recipe": plan["recipe"]["name"],
         "quirks": record["quirks"],
         "loss": [f"{t['factor']:g} {t['method']} {t['options'] or ''}".strip() for t in plan["terms"] if t["factor"]],

@@ -10,7 +10,7 @@ import torch
 
 from ignite_kd.errors import UserError
 
-__all__ = ["device_name", "native_bf16", "pick_device", "prepare_precision"]
+__all__ = ["name_of", "native_bf16", "pick_device", "prepare_precision"]
 
 
 def pick_device(word: str = "auto") -> torch.device:
@@ -37,18 +37,6 @@ def pick_device(word: str = "auto") -> torch.device:
     return device
 
 
-def device_name(device: torch.device) -> str:
-    """What the machine calls it: `NVIDIA H200`, `AMD EPYC`."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def prepare_precision(word: str, device: torch.device) -> str:
     """What an engine is told for `--precision`; TensorFloat-32 is a switch of the whole process."""
     if word == "bf16" and not native_bf16(device):
@@ -68,12 +56,29 @@ def prepare_precision(word: str, device: torch.device) -> str:
     return "fp32"
 
 
+def name_of(device: torch.device) -> str:
+    """What a person calls it: the GPU's name, or the processor's with the threads that torch uses of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' * (threads > 1)}"
+
+
 def native_bf16(device: torch.device) -> bool:
     """Whether bfloat16 products have instructions of their own; without them one of 2048³ takes minutes."""
     if device.type == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type != "cpu" or any(getattr(torch.cpu, name, bool)() for name in asked)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _gpus(count: int) -> str:

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from ignite_kd.events import DistillationEvents
 from ignite_kd.representation import Batch, Representation, represent
 
-__all__ = ["Attachment", "EvaluationEngine", "StudentEngine", "TeacherEngine", "device_of"]
+__all__ = ["Attachment", "EvaluationEngine", "StudentEngine", "TeacherEngine", "device_of", "evaluating"]
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -180,7 +180,7 @@ class EvaluationEngine(Engine):
         Loss(_cross_entropy, transform, device=self.device).attach(self, "loss")
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        with _evaluating(self.model):
+        with evaluating(self.model):
             return super().run(*args, **kwargs)
 
     def represent(self, images: Tensor) -> Representation:
@@ -270,7 +270,7 @@ def _autocast(device: torch.device, precision: str) -> Callable[[], Any]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards every module is in the mode it was in, also one frozen on purpose."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -13,7 +13,7 @@ from ignite_kd.card_check import Check
 from ignite_kd.cards import accuracy_of, any_card
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.data.split import Split, SplitSpec, split
-from ignite_kd.devices import device_name, native_bf16, pick_device, prepare_precision
+from ignite_kd.devices import name_of, native_bf16, pick_device, prepare_precision
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.files import digest_of
 from ignite_kd.handlers import evaluate
@@ -111,7 +111,7 @@ def evaluate_file(
     network, found = trained.build(len(images.classes), images.image_size)
     results = evaluate(network, images.loader, where, number_format)
     if card is not None and _same_images(check, card, trained, images):
-        check.accuracy(card, part, results["accuracy"], precision, device_name(where))
+        check.accuracy(card, part, results["accuracy"], precision, name_of(where))
     return Report(
         file=path,
         model=trained.name,
@@ -186,7 +186,13 @@ def _images(
     if name == "folder":
         tree = {"validation": "val"}.get(part, part)
         files, classes, digest = folder_to_evaluate(
-            data_dir, tree, _BATCH, image_size=size, num_workers=num_workers, device=device
+            data_dir,
+            tree,
+            _BATCH,
+            image_size=size,
+            num_workers=num_workers,
+            views=(card or {}).get("views", "usual"),
+            device=device,
         )
         return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")
 

@@ -98,7 +98,7 @@ def export(
     dataset = dataset or told.get("dataset")
     prepared = _Prepared.of(dataset, (told.get("quirks") or {}).get("normalisation", "dataset"), with_normalisation)
 
-    real = _real_pixels(dataset, data_dir, size)
+    real = _real_pixels(dataset, data_dir, size, told.get("views") or "usual")
     content = form.write(prepared.around(network), torch.zeros(2, 3, size, size), trained.name)
     with tempfile.TemporaryDirectory(prefix=f".{Path(output).name}-", dir=Path(output).parent) as place:
         trial = Path(place) / Path(output).name
@@ -199,12 +199,12 @@ def _random_pixels(size: int) -> list[Tensor]:
     return [torch.randint(256, (n, 3, size, size), dtype=torch.uint8, generator=generator) for n in _RANDOM]
 
 
-def _real_pixels(dataset: str | None, data_dir: str, size: int) -> list[Tensor]:
+def _real_pixels(dataset: str | None, data_dir: str, size: int, views: str) -> list[Tensor]:
     """A batch of images of the data set; none where it is not at hand."""
     try:
         if dataset == "folder":
-            as_they_are: dict[str, Any] = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-            loader, *_ = folder_to_evaluate(data_dir, "val", _REAL, image_size=size, num_workers=0, **as_they_are)
+            how: dict[str, Any] = {"views": views, "mean": (0.0,) * 3, "std": (1.0,) * 3, "num_workers": 0}
+            loader, *_ = folder_to_evaluate(data_dir, "val", _REAL, image_size=size, **how)
             return [(next(iter(loader)).images * 255).round().byte()]
         images = data.load(dataset, data_dir, download=False).test.images[:_REAL] if dataset else torch.empty(0)
     except UserError:

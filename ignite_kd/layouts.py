@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ignite_kd.errors import UserError
 
-__all__ = ["Content", "read", "rename", "some"]
+__all__ = ["Content", "opened", "read", "rename", "some"]
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "net", "student", "params")
 
@@ -46,7 +46,7 @@ class Content:
 
 def read(path: str | Path) -> Content:
     """The weights in `path`, under the names that they have there. Nothing in a file is ever run."""
-    content = _opened(path)
+    content = opened(path)
     if _is_state(content):
         return Content(dict(content), {}, ["state dict"])
     if isinstance(content, Mapping):
@@ -141,7 +141,8 @@ _NAMES: dict[str, Callable[[str], str]] = {
 }
 
 
-def _opened(path: str | Path) -> Any:
+def opened(path: str | Path) -> Any:
+    """What torch.save wrote into a file, of which nothing is run and all must be intact."""
     try:
         content = Path(path).read_bytes()
     except IsADirectoryError:

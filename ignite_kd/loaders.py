@@ -41,7 +41,7 @@ class Loaders:
 
     def describe(self) -> dict[str, Any]:
         """What a run's record and a card say about the data."""
-        parts = {"digest": self.digest, "classes": len(self.classes), "image_size": self.image_size}
+        parts = {"digest": self.digest, "classes": len(self.classes)}
         return parts | ({"split": self.split.to_json()} if self.split else {})
 
 
@@ -64,6 +64,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             seed=plan.order,
             num_workers=plan.num_workers,
             samples_per_class=plan.samples_per_class,
+            views=recipe.views,
             device=device,
             **share,
         )
@@ -89,7 +90,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             indices=parts.train,
             seed=plan.order,
             shuffle=True,
-            augmentation=Augmentation(mode=recipe.padding),
+            augmentation=None if recipe.views == "squash" else Augmentation(mode=recipe.padding),
             **common,
         ),
         Stream(dataset.train, recipe.evaluation_batch_size, indices=parts.validation, **quiet) if validation else None,

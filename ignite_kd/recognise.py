@@ -17,7 +17,16 @@ from ignite_kd.cards import read_card
 from ignite_kd.errors import UserError
 from ignite_kd.layouts import read, rename
 
-__all__ = ["Known", "describe", "is_network", "name_of", "name_of_folder", "recognise", "teacher_name"]
+__all__ = [
+    "Known",
+    "describe",
+    "is_network",
+    "name_of",
+    "name_of_folder",
+    "options_of",
+    "recognise",
+    "teacher_name",
+]
 
 _COUNTER = "num_batches_tracked"  # absent from files of old versions
 Shapes = Mapping[str, tuple[int, ...]]
@@ -126,6 +135,13 @@ def name_of(path: str | Path, card: dict[str, Any] | None, known: Known | None, 
     )
 
 
+def options_of(name: str, known: Known | None, image_size: int) -> dict[str, Any]:
+    """What `models.build(name, …)` has to be told: as the file was recognised, else by the images' size."""
+    if known is not None and known.name == name:
+        return known.options
+    return models.size_options(name, image_size)
+
+
 def _candidate(name: str, classes: int, options: dict[str, Any]) -> nn.Module | None:
     try:
         if name.startswith("torchvision:"):  # as it is there: nothing has to be tapped for its names
@@ -185,6 +201,7 @@ _FAMILIES: dict[str, Callable[[Shapes], list[str]]] = {
     r"classifier\.6\.weight": _torchvision(
         "alexnet", *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
     ),
+    r"mlp\.6\.weight": lambda shapes: [f"resnet{depth}_fc3" for depth in (18, 34, 50, 101, 152)],
     r"features\.denseblock1\..+\.weight": _torchvision("densenet121", "densenet161", "densenet169", "densenet201"),
     r"features\.18\.0\.weight": _torchvision("mobilenet_v2"),
     r"stage2\.0\.branch1\.0\.weight": _torchvision(

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ignite_kd.errors import UserError
+from ignite_kd.files import digest_of
 from ignite_kd.plan import Plan
+from ignite_kd.recipes.base import Recipe
 
-__all__ = ["choose", "fresh", "leave", "lock", "refuse_changes"]
+__all__ = ["changes", "choose", "differences", "fresh", "identity_of", "leave", "lock", "refuse_changes"]
 
 
 def choose(plan: Plan) -> tuple[Path, bool]:
@@ -44,6 +46,16 @@ def fresh(base: Path) -> tuple[Path, Path | None]:
     return folder, last
 
 
+def identity_of(plan: Plan) -> dict[str, Any]:
+    """What decides the result of a run: the plan's own values, and the content of the files it starts from."""
+    started_from = {
+        "teacher_sha256": plan.teacher_path,
+        "student_sha256": plan.student_path,
+        "trunk_sha256": plan.trunk_path,
+    }
+    return plan.identity() | {key: path and digest_of(path) for key, path in started_from.items()}
+
+
 def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The record of the run in `folder`; an error where the arguments would not lead to its result."""
     try:
@@ -51,18 +63,25 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
         before = dict(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
-    changed = _differences(before, identity)
+    changed = changes(before, identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
     return record
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+def changes(before: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """What of an identity is not as it was. What an older version did not record yet was as it is by default."""
+    usual = Plan(student="", recipe=Recipe(name="", source="")).identity()
+    return differences(usual | before | {"recipe": usual["recipe"] | before.get("recipe", {})}, identity)
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+    """Where two identities differ, in words."""
     found = []
     for name in sorted({*before, *now}):
         one, other = before.get(name), now.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{name}.")
+            found += differences(one, other, f"{name}.")
         elif one != other:
             found.append(f"{within}{name} was {one!r} and is {other!r}")
     return found

@@ -11,10 +11,10 @@ from torch import nn
 from ignite_kd import models
 from ignite_kd.cards import card_of_run
 from ignite_kd.errors import UserError
-from ignite_kd.handlers import Checkpoints, RunRecord
-from ignite_kd.handlers.checkpoint import read_checkpoint
+from ignite_kd.handlers import RunRecord
+from ignite_kd.handlers.checkpoint import newest
 from ignite_kd.layouts import Content, read, rename
-from ignite_kd.recognise import Known, name_of, recognise
+from ignite_kd.recognise import Known, name_of, options_of, recognise
 from ignite_kd.weights import Loaded, put
 
 __all__ = ["Trained", "from_file", "from_run"]
@@ -38,18 +38,16 @@ class Trained:
 
     def untrained(self, num_classes: int, image_size: int) -> nn.Module:
         """The network alone."""
-        exact = self.known is not None and self.known.name == self.name
-        options = self.known.options if self.known and exact else models.size_options(self.name, image_size)
-        return models.build(self.name, num_classes=num_classes, **options)
+        return models.build(self.name, num_classes=num_classes, **options_of(self.name, self.known, image_size))
 
     def num_classes(self) -> int | None:
         """The number of logits, by the weights or else by the card; None where neither tells."""
         return self.known.num_classes if self.known else (self.card or {}).get("num_classes")
 
     def image_size(self) -> int | None:
-        """The images' edge, by the card or else by the weights; None where neither tells."""
-        told = ((self.card or {}).get("data") or {}).get("image_size")
-        return told or (self.known.options.get("image_size") if self.known else None)
+        """The images' edge, by the weights or else by the card; None where neither tells."""
+        known = self.known.options.get("image_size") if self.known else None
+        return known or (self.card or {}).get("image_size")
 
 
 def from_file(path: str, card: dict[str, Any] | None, model: str | None = None) -> Trained:
@@ -91,11 +89,14 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _last(folder: Path) -> tuple[Path, Content, int]:
-    files = Checkpoints(folder / "checkpoints", {}).files()
-    if not files:
+    found = newest(folder / "checkpoints", _refuse)
+    if found is None:
         raise UserError(f"{folder} holds no weights yet: its first epoch was not finished.")
-    state = read_checkpoint(files[-1])
-    if state is None:
-        raise UserError(f"{files[-1]} is damaged; go on with the run (--resume auto), which replaces it.")
+    path, state = found
     student = state["student"]
-    return files[-1], Content(dict(state["model"]), {}, ["checkpoint"]), student["iteration"] // student["epoch_length"]
+    return path, Content(dict(state["model"]), {}, ["checkpoint"]), student["iteration"] // student["epoch_length"]
+
+
+def _refuse(torn: Path) -> None:
+    """The one before it is of another epoch than the one that was asked for."""
+    raise UserError(f"{torn} is damaged; go on with the run (--resume auto), which replaces it.")

@@ -17,7 +17,7 @@ from ignite_kd.files import check_writable
 from ignite_kd.layouts import Content, read, rename, some
 from ignite_kd.recognise import describe
 
-__all__ = ["Loaded", "as_bytes", "describe", "load_weights", "put", "read_card", "save_weights"]
+__all__ = ["Loaded", "as_bytes", "describe", "load_trunk", "load_weights", "put", "read_card", "save_weights"]
 
 _COUNTER = "num_batches_tracked"
 
@@ -59,6 +59,24 @@ def put(model: nn.Module, content: Content, path: str | Path) -> Loaded:
         )
     model.load_state_dict(state)
     return Loaded(", ".join(content.layout), content.meta)
+
+
+def load_trunk(model: nn.Module, path: str | Path) -> Loaded:
+    """Put what `path` has for the model's `trunk` into it, all of that; the other layers stay as they are.
+
+    The file is one of torchvision's network: its classifier is left out.
+    """
+    content, trunk = read(path), tuple(getattr(model, "trunk", ()))
+    if not trunk:
+        raise UserError(
+            f"{getattr(model, 'name', type(model).__name__)} has no trunk of torchvision to load {path} into."
+        )
+    state = {name: t for name, t in content.state.items() if not name.startswith(("classifier.", "fc."))}
+    if not any(name.split(".")[0] in trunk for name in state):
+        looks = describe(content.state)
+        raise UserError(f"{path} has nothing for {model.name}{looks and f': it is {looks}'}; name torchvision's file.")
+    own = {name: t for name, t in model.state_dict().items() if name.split(".")[0] not in trunk}
+    return put(model, Content(state | own, content.meta, [*content.layout, "all but its classifier"]), path)
 
 
 def save_weights(path: str | Path, state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path | None:

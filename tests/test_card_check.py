@@ -23,6 +23,7 @@ def test_all_that_differs_stands_in_one_line():
         (0.93714, 0.93706, {}, True),  # both are printed as 93.71%
         (0.9371, 0.9372, {}, False),
         (0.9371, 0.9372, {"precision": "fp32", "device": "here"}, False),
+        (0.9371, 0.9372, {"device": "here, 3 threads"}, False),
         (0.9371, 0.9372, {"precision": "bf16"}, True),
         (0.9371, 0.9372, {"device": "there"}, True),
         (0.9371, 0.9392, {"device": "there"}, False),
@@ -30,7 +31,7 @@ def test_all_that_differs_stands_in_one_line():
 )
 def test_accuracies_are_alike_in_their_printed_digits_or_nearly_with_other_arithmetic(told, found, card, alike):
     check = Check(True)
-    check.accuracy(card | {"results": {"test": {"last": told}}}, "test", found, "fp32", "here")
+    check.accuracy(card | {"results": {"test": {"last": told}}}, "test", found, "fp32", "here, 2 threads")
     assert check.compared == ["test accuracy"]
     assert (check.differences == []) is alike
 

@@ -1,10 +1,7 @@
-import platform
-from pathlib import Path
-
 import pytest
 import torch
 
-from ignite_kd.devices import device_name, pick_device, prepare_precision
+from ignite_kd.devices import pick_device, prepare_precision
 from ignite_kd.errors import UserError
 
 
@@ -113,13 +110,3 @@ def test_tensorfloat_is_refused_elsewhere(device):
     with pytest.raises(UserError, match=words):
         prepare_precision("tf32", torch.device(device))
     assert torch.get_float32_matmul_precision() == before
-
-
-@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no list of processors to compare with")
-def test_a_processor_has_the_name_that_the_machine_gives_it():
-    assert device_name(torch.device("cpu")) in Path("/proc/cpuinfo").read_text() + platform.machine()
-
-
-def test_a_gpu_has_the_name_that_its_driver_gives_it(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU number {device.index}")
-    assert device_name(torch.device("cuda:1")) == "GPU number 1"

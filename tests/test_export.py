@@ -184,7 +184,7 @@ def test_images_of_a_folder_are_compared_too(tmp_path):
         for number, name in enumerate(("cat", "dog")):
             (tmp_path / "mine" / tree / name).mkdir(parents=True)
             Image.effect_noise((40, 40), 50 + number).convert("RGB").save(tmp_path / "mine" / tree / name / "0.png")
-    saved(card=CARD | {"dataset": "folder", "data": {"image_size": 24}})
+    saved(card=CARD | {"dataset": "folder", "image_size": 24})
     card = export("net.pth", "net.pt2", with_normalisation=True, data_dir="mine").card
     assert card["export"]["check"]["real_images"] == 2
     assert card["input"]["shape"] == ["batch", 3, 24, 24]

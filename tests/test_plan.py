@@ -33,7 +33,7 @@ PLAN = Plan(student="wrn_16_1", recipe=recipes.get("vid"), terms=(Term("ce"), Te
 @pytest.mark.parametrize(
     "change",
     [{"seed": 1}, {"student": "wrn_10_1"}, {"recipe": recipes.get("vid,decay=0.9")}, {"terms": (Term("ce"),)},
-     {"dataset": "shapes"}, {"samples_per_class": 5}, {"precision": "bf16"}],
+     {"dataset": "shapes"}, {"samples_per_class": 5}, {"precision": "bf16"}, {"keep_epochs": (0, 5)}],
 )  # fmt: skip
 def test_what_changes_the_result_changes_the_identity_and_the_folder(change):
     other = dataclasses.replace(PLAN, **change)
@@ -55,3 +55,21 @@ def test_what_does_not_change_the_result_changes_neither(change):
 
 def test_the_identity_survives_json():
     assert json.loads(json.dumps(PLAN.identity())) == PLAN.identity()
+
+
+def test_one_cycle_depends_on_its_length():
+    plan = dataclasses.replace(PLAN, recipe=recipes.get("vid-short"))
+    assert dataclasses.replace(plan, max_epochs=7).identity() != plan.identity()
+
+
+def test_the_epochs_to_keep_are_the_recipes_unless_others_are_given():
+    concepts = recipes.get("concepts")
+    assert Plan(student="wrn_16_1", recipe=concepts).keep_epochs[:4] == (0, 2, 5, 10)
+    assert Plan(student="wrn_16_1", recipe=concepts, keep_epochs=()).keep_epochs == ()
+    assert PLAN.keep_epochs == ()
+
+
+def test_a_plan_that_keeps_no_epochs_is_what_it_was_before_that_was_possible():
+    """Runs that were begun before are gone on with, under the folders' names that they have."""
+    identity = PLAN.identity()
+    assert "keep_epochs" not in identity and "keep_epochs" not in identity["recipe"]

@@ -6,10 +6,11 @@ import torch
 from ignite.engine import Events
 
 from ignite_kd import data, models, recipes
-from ignite_kd.errors import RunFailed
+from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
 from ignite_kd.terms import Term
+from ignite_kd.weights import save_weights
 
 
 @pytest.fixture
@@ -153,3 +154,57 @@ def test_a_warm_up_reaches_the_loss(plan, tmp_path):
     session.run()
     session.close()
     assert seen == [0.5, 1.0]
+
+
+def test_what_heads_train_learns_at_a_rate_of_its_own_where_the_recipe_says_so(plan, tmp_path):
+    """With a rate of nearly nothing a head stays as it was built; its moments come back on resume."""
+    torch.manual_seed(0)
+    save_weights(tmp_path / "teacher.th", models.build("mlp_8", 10).state_dict(), {"model": "mlp_8"})
+    plan = dataclasses.replace(
+        plan,
+        recipe=recipes.get("vid,batch_size=50,validation_images=100,head_rate=1e-9"),
+        teacher="mlp_8",
+        teacher_path=str(tmp_path / "teacher.th"),
+        terms=(Term("ce"), Term("vid", 0.1)),
+    )
+    session = Session(plan)
+    head = session.student.heads["vid"]
+    before = [p.detach().clone() for p in head.parameters()]
+    session.student.add_event_handler(Events.ITERATION_COMPLETED(once=3), lambda student: student.terminate())
+    session.run()
+    session.close()
+    for parameter, start in zip(head.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.detach(), start, rtol=0, atol=1e-6)
+    resumed = Session(dataclasses.replace(plan, resume="auto"))
+    groups = resumed.student.optimizer.param_groups
+    assert [group.get("rate") for group in groups] == [None, 1e-9]
+    assert all("momentum_buffer" in resumed.student.optimizer.state[p] for group in groups for p in group["params"])
+    assert resumed.run() == 0
+    resumed.close()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_resumed_run_has_the_history_of_one_that_was_left_in_peace(plan, tmp_path):
+    def run(folder, kill_at=None, resume="never"):
+        wanted = dataclasses.replace(
+            plan, output_dir=str(tmp_path / folder), state_dict_path=None, keep_epochs=(0, 2), resume=resume
+        )
+        session = Session(wanted)
+        if kill_at:
+            session.student.add_event_handler(Events.ITERATION_COMPLETED(once=kill_at), kill)
+        try:
+            session.run()
+        finally:
+            session.close()
+        return {path.name: path.read_bytes() for path in (tmp_path / folder / "history").iterdir()}
+
+    def kill():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", kill_at=6)
+    resumed, whole = run("killed", resume="auto"), run("whole")
+    assert sorted(whole) == ["epoch-0000.th", "epoch-0002.th", "weight-path.pt"]
+    assert resumed == whole
+    with pytest.raises(UserError, match=r"other arguments: keep_epochs was \[0, 2\] and is None"):
+        Session(dataclasses.replace(plan, output_dir=str(tmp_path / "whole"), state_dict_path=None, resume="auto"))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ignite_kd.bench.timing import alternate, summary
-from ignite_kd.devices import device_name, native_bf16
+from ignite_kd.devices import name_of, native_bf16
 from ignite_kd.handlers import versions
 
 __all__ = ["describe", "formats", "help_seconds", "number_format", "products"]
@@ -20,8 +20,7 @@ __all__ = ["describe", "formats", "help_seconds", "number_format", "products"]
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The machine and the versions, for whoever reads the numbers later."""
-    threads = torch.get_num_threads()
-    return {"device": str(device), "name": device_name(device), "threads": threads, "versions": versions()}
+    return {"device": str(device), "name": name_of(device), "threads": torch.get_num_threads(), "versions": versions()}
 
 
 def formats(device: torch.device) -> list[str]:

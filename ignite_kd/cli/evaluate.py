@@ -35,7 +35,9 @@ __all__ = ["command"]
     default="test",
     help="The images: of a training set those that the card says were kept apart, or learned from.",
 )
-@option("--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: 32]")
+@option(
+    "--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: the card's, or 32]"
+)
 @option("--num-workers", group="Data", type=click.IntRange(0), default=4, help="Processes that read 'folder's images.")
 @option(
     "--device",

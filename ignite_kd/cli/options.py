@@ -23,6 +23,7 @@ __all__ = [
     "run_options",
     "seed_option",
     "students_options",
+    "time_limit_option",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -68,6 +69,24 @@ class _Duration(click.ParamType):
         if not 0 < seconds < float("inf"):
             self.fail(f"'{value}' should be a positive time.", param, ctx)
         return seconds
+
+
+class _Epochs(click.ParamType):
+    """0,2,5,10 or the words published and none."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple) or value == "none":
+            return value if isinstance(value, tuple) else ()
+        if value == "published":
+            from ignite_kd.recipes.base import PUBLISHED_HISTORY
+
+            return PUBLISHED_HISTORY
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() for word in words):
+            self.fail(f"'{value}' is no list of epochs; write 0,2,5,10, published or none.", param, ctx)
+        return tuple(sorted(set(map(int, words))))
 
 
 def option(*names: str, group: str, **settings: Any) -> Decorator:
@@ -141,14 +160,24 @@ def folder_options(default: str = "one under ./runs/") -> Decorator:
                help=f"The run's folder: record, metrics, checkpoints, plots.  [default: {default}]"),
         option("--resume", group=group, type=click.Choice(["auto", "never"]), default="never", is_flag=False,
                flag_value="auto", help="auto: go on with an unfinished run of the same arguments, if there is one."),
-        option("--time-limit", group=group, type=_Duration(), metavar="TIME",
-               help="Stop in good order after 90s, 15m or 2.5h (exit status 75)."),
+        time_limit_option(group),
+        option("--keep-epochs", group=group, type=_Epochs(), metavar="0,2,5,…",
+               help="Keep the weights after these epochs (0: before the first step) in history/; or `published`."
+               "  [default: the recipe's, none]"),
         option("--tracker", group=group, metavar="NAME", help="Also write curves for tensorboard."),
     )  # fmt: skip
 
 
-def machine_options() -> Decorator:
+def time_limit_option(group: str) -> Decorator:
+    return option("--time-limit", group=group, type=_Duration(), metavar="TIME",
+                  help="Stop in good order after 90s, 15m or 2.5h (exit status 75).")  # fmt: skip
+
+
+def machine_options(restarts: bool = True) -> Decorator:
+    """Where and how fast; `restarts`: whether processes that were killed can be started again."""
     group = "Machine"
+    often = option("--max-restarts", group=group, type=click.IntRange(0), default=0,
+                   help="How often these are started again from the last checkpoint where one was killed.")  # fmt: skip
     return all_of(
         option("--device", group=group, default="auto", is_flag=False, flag_value="auto",
                help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."),
@@ -159,8 +188,7 @@ def machine_options() -> Decorator:
                help="Compile networks and heads; auto: on a CPU, where that costs less than it saves."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
-        option("--max-restarts", group=group, type=click.IntRange(0), default=0,
-               help="How often these are started again from the last checkpoint where one was killed."),
+        *([often] if restarts else []),
     )  # fmt: skip
 
 

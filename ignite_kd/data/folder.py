@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,18 @@ from ignite_kd.data.file_list import FileList
 from ignite_kd.data.file_loader import FileLoader
 from ignite_kd.data.order import Order
 from ignite_kd.data.randomness import shuffled
-from ignite_kd.errors import UserError
+from ignite_kd.errors import UserError, unknown
 
-__all__ = ["IMAGENET_NORMALISATION", "FolderData", "folder_loaders", "folder_to_evaluate"]
+__all__ = ["IMAGENET_NORMALISATION", "VIEWS", "FolderData", "folder_loaders", "folder_to_evaluate"]
 
 IMAGENET_NORMALISATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+VIEWS = {
+    "usual": "a random part, flipped perhaps; evaluated on the middle, as for ImageNet",
+    "squash": "the whole image, squeezed into the square; nothing random",
+    "squash-crop": "squeezed into a square an eighth larger, of it a random part, flipped perhaps; evaluated whole",
+    "strong": "squash-crop, upside down perhaps, turned by up to 30°, with other brightness, contrast and colours",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ def folder_loaders(
     seed: int = 0,
     num_workers: int = 4,
     samples_per_class: int | None = None,
+    views: str = "usual",
     mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
     std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     rank: int = 0,
@@ -54,6 +63,7 @@ def folder_loaders(
         evaluation_batch_size: of validation and test; as for training where there is none.
         image_size: from 64 on, training crops a random part as for ImageNet; below, it pads by 4 and crops.
         samples_per_class: learn from so many images of each class; fewer are a part of more.
+        views: how images are cut, one of `VIEWS`.
         mean, std: normalisation; ImageNet's where nothing else is given.
         rank, world_size: which of how many processes this is.
         device: where the batches will go; for a GPU they are put into pinned memory.
@@ -66,7 +76,7 @@ def folder_loaders(
         train = _subset(train, classes, samples_per_class, seed)
     digest = _digest(train, validation, test)
 
-    training, evaluation = _transforms(image_size, mean, std)
+    training, evaluation = _transforms(image_size, mean, std, views)
 
     def loader(samples: FileList, transform: nn.Module, size: int, shuffle: bool) -> FileLoader:
         order = Order(len(samples), size, shuffle, seed, rank=rank, world_size=world_size)
@@ -90,19 +100,25 @@ def folder_to_evaluate(
     *,
     image_size: int = 32,
     num_workers: int = 4,
+    views: str = "usual",
     mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
     std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     device: str | torch.device = "cpu",
+    choose: Callable[[int], Tensor] = torch.arange,
 ) -> tuple[FileLoader, tuple[str, ...], str]:
-    """One tree (train, val or test) in order and without augmentation, the classes, and the digest of all trees."""
+    """One tree (train, val or test) without augmentation, the classes, and the digest of all trees.
+
+    `choose` is told how many files the tree has and says which ones come, in which order; without it all, as they lie.
+    """
     root = Path(data_dir)
     classes = _class_names(root / "train")
     trees = {name: _samples(root / name, classes) for name in ("train", "val", "test") if (root / name).is_dir()}
     if tree not in trees:
         raise UserError(f"there is no folder {root / tree}; take another --split, or put <class>/… folders there.")
-    _, transform = _transforms(image_size, mean, std)
-    order = Order(len(trees[tree]), batch_size, shuffle=False)
-    loader = FileLoader(trees[tree], transform, order, num_workers, image_size, _is_gpu(device))
+    _, transform = _transforms(image_size, mean, std, views)
+    samples = trees[tree].subset(choose(len(trees[tree])))
+    order = Order(len(samples), batch_size, shuffle=False)
+    loader = FileLoader(samples, transform, order, num_workers, image_size, _is_gpu(device))
     return loader, tuple(classes), _digest(*(trees.get(name) for name in ("train", "val", "test")))
 
 
@@ -111,12 +127,20 @@ def _is_gpu(device: str | torch.device) -> bool:
 
 
 def _transforms(
-    size: int, mean: tuple[float, float, float], std: tuple[float, float, float]
+    size: int, mean: tuple[float, float, float], std: tuple[float, float, float], views: str
 ) -> tuple[nn.Module, nn.Module]:
     """(for training, for evaluation)."""
     from torchvision.transforms import v2
 
     last = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
+    if views not in VIEWS:
+        raise unknown("views", views, VIEWS)
+    if views != "usual":
+        whole, larger = v2.Resize((size, size)), v2.Resize((round(size * 256 / 224),) * 2)
+        changes = [] if views == "squash" else [larger, v2.RandomCrop(size), v2.RandomHorizontalFlip()]
+        if views == "strong":
+            changes += [v2.RandomVerticalFlip(), v2.RandomRotation(30), v2.ColorJitter(1.0, 1.0, 1.0, 0.5)]
+        return v2.Compose([*(changes or [whole]), *last]), v2.Compose([whole, *last])
     if size >= 64:
         random, resized = [v2.RandomResizedCrop(size)], round(size * 256 / 224)
     else:

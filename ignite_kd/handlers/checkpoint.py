@@ -23,7 +23,7 @@ from ignite_kd.engines import StudentEngine
 from ignite_kd.errors import RunFailed
 from ignite_kd.files import atomic_write
 
-__all__ = ["Checkpoints", "read_checkpoint"]
+__all__ = ["Checkpoints", "newest"]
 
 _ASK_EVERY = 10  # steps after which several processes ask each other whether a checkpoint is due
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.pt")
@@ -69,7 +69,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """The checkpoints that are there, oldest first."""
-        return sorted(path for path in self.folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+        return _files(self.folder)
 
     def save(self, student: StudentEngine) -> None:
         self.check()
@@ -112,21 +112,35 @@ class Checkpoints:
     def load_latest(self) -> Path | None:
         """Put the newest sound checkpoint back into the objects; a torn one is named and the one before it is used."""
         with idist.one_rank_first():  # who puts a torn one away; the others do not meet it
-            for path in reversed(self.files()):
-                state = read_checkpoint(path)
-                if state is None:
-                    aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
-                    path.replace(aside)
-                    warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=2)
-                    continue
-                for name, thing in self.objects.items():
-                    thing.load_state_dict(state[name])
-                return path
-            return None
+            found = newest(self.folder, self._put_away)
+            if found is None:
+                return None
+            path, state = found
+            for name, thing in self.objects.items():
+                thing.load_state_dict(state[name])
+            return path
+
+    def _put_away(self, path: Path) -> None:
+        aside = path.with_suffix(".damaged")  # out of the way of the sound one that step will write again
+        path.replace(aside)
+        warnings.warn(f"{path} is damaged (kept as {aside.name}); trying the one before it.", stacklevel=4)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """What the checkpoint holds; None where it is damaged, as the checksum in its name says."""
+def newest(folder: Path, torn: Callable[[Path], None]) -> tuple[Path, dict[str, Any]] | None:
+    """The newest sound checkpoint in `folder` and what is in it; `torn` is told of each damaged one on the way."""
+    for path in reversed(_files(folder)):
+        state = _read(path)
+        if state is not None:
+            return path, state
+        torn(path)
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     content = path.read_bytes()
     match = _NAME.fullmatch(path.name)
     if match is None or hashlib.sha256(content).hexdigest()[:16] != match[2]:

@@ -33,7 +33,7 @@ class Evaluate:
     Args:
         loader: what to evaluate on.
         prefix: of the metrics' names.
-        every: how many epochs lie between two evaluations; in the others the metrics are not there.
+        every: how many epochs lie between two evaluations; in the others the metrics are not there. The last one has.
     """
 
     def __init__(self, loader: Iterable[Any], prefix: str = "validation", every: int = 1) -> None:
@@ -44,7 +44,7 @@ class Evaluate:
         evaluator = _evaluator(student.model, student.device, student.precision)
 
         def run(student: StudentEngine) -> None:
-            if student.state.epoch % self.every:
+            if student.state.epoch % self.every and student.state.epoch != student.state.max_epochs:
                 for name in _MEASURED:
                     student.state.metrics.pop(f"{self.prefix}/{name}", None)
                 return

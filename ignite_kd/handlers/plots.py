@@ -13,8 +13,9 @@ from torch import Tensor
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
 
-__all__ = ["available", "plot_curves", "plot_images"]
+__all__ = ["Published", "available", "new_figure", "plot_curves", "plot_images", "plot_published", "save_figure"]
 
+Published = tuple[str, float | None, float, float | None]  # a row, its published number, ours, our standard deviation
 _PANELS = {"loss": ("train/loss", "validation/loss"), "accuracy": ("train/accuracy", "validation/accuracy")}
 _DASHES = {"train": ":", "validation": "-"}
 
@@ -26,7 +27,7 @@ def available() -> bool:
 
 def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> None:
     """Loss and accuracy over the epochs, one colour a run: `runs` maps names to what `RunRecord.read` gives."""
-    figure = _figure(width=10, height=4)
+    figure = new_figure(width=10, height=4)
     for panel, (title, keys) in enumerate(_PANELS.items(), 1):
         axes = figure.add_subplot(1, 2, panel)
         axes.set(title=title, xlabel="epoch")
@@ -40,22 +41,44 @@ def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Pat
                     )
         if axes.lines:
             axes.legend(fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_images(images: Tensor, titles: Sequence[str], path: str | Path, columns: int = 10) -> None:
     """A sheet of N × 3 × H × W images, uint8 or in [0, 1], with a title each."""
     rows = -(-len(images) // columns)
-    figure = _figure(width=columns, height=1.25 * rows)
+    figure = new_figure(width=columns, height=1.25 * rows)
     for place, (image, title) in enumerate(zip(images, titles, strict=True), 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(image.permute(1, 2, 0).cpu().numpy())
         axes.set_title(title, fontsize="small")
         axes.axis("off")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
+def plot_published(title: str, panels: Mapping[str, Sequence[Published]], path: str | Path) -> None:
+    """A panel a column of a table."""
+    figure = new_figure(width=max(5, 3.5 * len(panels)), height=1.2 + 0.35 * max(map(len, panels.values())))
+    figure.suptitle(title, fontsize="medium")
+    for place, (name, rows) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        axes.set(title=name, xlabel="test accuracy in %")
+        for line, (_, published, mean, deviation) in enumerate(rows):
+            if published is not None:
+                axes.plot(published, line, "D", color="0.6", label="published" if line == 0 else None)
+            axes.errorbar(
+                mean, line, xerr=deviation, fmt="o", color="C0", capsize=3, label="ours" if line == 0 else None
+            )
+        axes.set_yticks(range(len(rows)), [row for row, *_ in rows])
+        axes.invert_yaxis()
+        axes.margins(y=0.2)
+        if place == 1:
+            axes.legend(fontsize="small")
+    save_figure(figure, path)
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of so many inches."""
     try:
         from matplotlib.figure import Figure  # without pyplot: no window, no global state
     except ImportError:
@@ -63,7 +86,8 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: str | Path) -> None:
+def save_figure(figure: Any, path: str | Path) -> None:
+    """Write it as a PNG, whole or not at all."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     atomic_write(path, content.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes.base import QUIRKS, Quirk, Recipe
+from ignite_kd.recipes.concepts import CONCEPTS
 from ignite_kd.recipes.crd import CRD
 from ignite_kd.recipes.short import VID_SHORT
 from ignite_kd.recipes.vid import VID, VID_RELEASED_CODE
@@ -11,7 +12,7 @@ from ignite_kd.recipes.zoo import ZOO
 
 __all__ = ["QUIRKS", "Quirk", "Recipe", "get", "names"]
 
-_RECIPES = {recipe.name: recipe for recipe in (VID, VID_RELEASED_CODE, VID_SHORT, CRD, ZOO)}
+_RECIPES = {recipe.name: recipe for recipe in (VID, VID_RELEASED_CODE, VID_SHORT, CRD, ZOO, CONCEPTS)}
 
 
 def names() -> list[str]:

@@ -8,7 +8,13 @@ from typing import Any, get_type_hints
 
 from ignite_kd.errors import UserError, unknown
 
-__all__ = ["QUIRKS", "Quirk", "Recipe"]
+__all__ = ["PUBLISHED_HISTORY", "QUIRKS", "Quirk", "Recipe"]
+
+# The checkpoints that Cheng et al., CVPR 2020, arXiv:2003.03622, look at: 15 of 150 epochs, 7 more of 400.
+PUBLISHED_HISTORY = (
+    *(0, 2, 5, 10, 15, 20, 25, 30, 40, 50, 70, 90, 110, 130, 150),
+    *(170, 190, 240, 280, 320, 360, 400),
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,20 @@ QUIRKS = {
         "AT and NST: half of the published factor, as the paper's β/2 over its own sums (1000/2, 50/2)",
         code="zoo",
     ),
+    "moving_frozen_norms": Quirk(
+        False,
+        True,
+        "`distillation`: batch norms of the part that the classifier's training freezes stay in training mode, so that"
+        " their running statistics go on moving",
+        code="concepts",
+    ),
+    "doubled_forward": Quirk(
+        False,
+        True,
+        "`distillation`: each step of the imitation runs the student twice, once for the accuracy that is printed, so"
+        " that the running statistics of its batch norms move twice",
+        code="concepts",
+    ),
     "normalisation": Quirk(
         "dataset",
         "zoo",
@@ -115,14 +135,20 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4  # on every parameter, batch norms, biases and variances included
-    schedule: str = "steps"  # or "one-cycle": from nothing to the learning rate, and back to nothing at the end
+    schedule: str = "steps"  # or "one-cycle": from nothing to the learning rate, and back to nothing at the end;
+    # "log-space": down evenly in its logarithm; "plateau": down where the loss on validation has stopped falling
     milestones: tuple[int, ...] = (60, 120, 160)  # of steps: epochs after which the learning rate falls
-    decay: float = 0.2
+    decay: float = 0.2  # of steps and plateau
+    decades: float = 1.0  # of log-space: powers of ten from the first epoch's rate to the last one's
+    patience: int = 10  # of plateau: epochs without a lower loss before the rate falls
     rise: float = 0.2  # of one-cycle: the part of the training in which the learning rate grows
+    head_rate: float = 1.0  # what heads train (branches, variances, projectors) learns so many times as fast
     gradient_norm: float = 0.0  # longer gradients are shortened to this; 0: none is
     first_stage_epochs: int = 30  # of methods that train something before the student proper learns
     padding: str = "reflect"  # how the image is extended by 4 pixels before the random crop
+    views: str = "usual"  # how images are cut: see `data.folder.VIEWS`
     validation_images: int = 10_000
+    validate_every: int = 1  # epochs, since few images are learned faster than validated; 0: never
     teacher_batch_statistics: bool = False
     softplus_twice: bool = False
     fresh_split: bool = False
@@ -136,9 +162,12 @@ class Recipe:
     warm_up_from: int = 1
     attention_halved: bool = False
     normalisation: str = "dataset"
+    keep_epochs: tuple[int, ...] = ()  # after which the weights are kept for `explain`; 0 is before the first step
+    moving_frozen_norms: bool = False
+    doubled_forward: bool = False
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay"):
+        for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay", "head_rate"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should be positive, but {getattr(self, field)} was given.")
         for field in (
@@ -148,6 +177,8 @@ class Recipe:
             "light_learning_rate",
             "first_stage_epochs",
             "gradient_norm",
+            "decades",
+            "patience",
         ):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
@@ -160,7 +191,8 @@ class Recipe:
         words = {
             "padding": ("reflect", "zeros"),
             "student_file": ("plain", "released"),
-            "schedule": ("steps", "one-cycle"),
+            "schedule": ("steps", "one-cycle", "log-space", "plateau"),
+            "views": ("usual", "squash", "squash-crop", "strong"),
         }
         words |= {"foreign_teacher": ("refuse", "warn"), "normalisation": ("dataset", "zoo")}
         for field, possible in words.items():

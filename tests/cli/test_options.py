@@ -46,6 +46,7 @@ OURS = {
     "--time-limit": None,
     "--nproc-per-node": 1,
     "--max-restarts": 0,
+    "--keep-epochs": None,
     "--tracker": None,
 }
 
@@ -104,6 +105,8 @@ def call(capsys, command, *arguments):
         (["--time-limit", "soon"], "no duration"),
         (["--precision", "int8"], "'int8' is not one of"),
         (["--resum", "auto"], "--resume"),
+        (["--keep-epochs", "0,two"], "'0,two' is no list of epochs; write 0,2,5,10, published or none"),
+        (["--keep-epochs", "-1"], "no list of epochs"),
         (["--seed", "x"], "not a valid integer"),
     ],
 )

@@ -88,3 +88,18 @@ def test_a_wrong_value_in_a_students_options_is_a_usage_error(plans):
 
     with pytest.raises(click.UsageError, match=r"x.*is not a valid integer"):
         plans(with_transfer, '--student-run "--seed x"')
+
+
+def test_the_epochs_to_keep_are_those_given_else_the_recipes(plans):
+    words = {
+        "--keep-epochs 5,0,2,5": (0, 2, 5),
+        "--keep-epochs published": (*(0, 2, 5, 10, 15, 20, 25, 30, 40, 50, 70, 90, 110, 130, 150),
+                                    *(170, 190, 240, 280, 320, 360, 400)),
+        "--recipe concepts --keep-epochs none": (),
+        "": (),
+    }  # fmt: skip
+    for said_, kept in words.items():
+        assert plans(with_transfer, said_)[0].keep_epochs == kept
+    assert plans(with_transfer, "--recipe concepts")[0].keep_epochs == words["--keep-epochs published"]
+    one, other = plans(with_transfer, '--student-run "--keep-epochs 0,1" --student-run "--loss kd:1 --keep-epochs 3"')
+    assert (one.keep_epochs, other.keep_epochs) == ((0, 1), (3,))

@@ -1,0 +1,158 @@
+"""What is to be compared: the folder of a run, or a file of weights with its card, read into one form."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ignite_kd.cards import read_card
+from ignite_kd.errors import UserError
+from ignite_kd.files import digest_of
+from ignite_kd.handlers import RunRecord
+from ignite_kd.handlers.checkpoint import newest
+from ignite_kd.layouts import Content, read, rename
+from ignite_kd.recognise import Known, name_of, recognise
+
+__all__ = ["Run", "load_run", "short_names", "teacher_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Weights, and what is known of how they came about; None, or nothing, where nobody says it."""
+
+    path: str
+    weights: str  # the file
+    model: str
+    content: Content
+    known: Known | None
+    dataset: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)  # digest, classes, split
+    data_dir: str | None = None
+    image_size: int | None = None
+    normalisation: str = "dataset"
+    loss: str | None = None
+    teacher: str | None = None  # the file
+    teacher_sha256: str | None = None
+    status: str | None = None
+    epochs: int | None = None
+    planned: int | None = None
+    seconds: float | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+
+def load_run(path: str) -> Run:
+    """The run in the folder `path`, with its last weights; or the weights in the file `path`."""
+    return _of_folder(Path(path)) if Path(path).is_dir() else _of_file(path)
+
+
+def teacher_of(run: Run) -> tuple[str | None, str | None]:
+    """(the file of the teacher that the record names, what is the matter with it)."""
+    if run.teacher is None:
+        return None, None
+    words = f"{run.path}: its teacher {run.teacher}"
+    if not Path(run.teacher).is_file():
+        return None, f"{words} is not there; name it with --teacher FILE"
+    if run.teacher_sha256 not in (None, digest_of(run.teacher)):
+        return None, f"{words} is another file now than when it taught; name the right one with --teacher FILE"
+    return run.teacher, None
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The ends of the paths, as long as it takes to tell them apart."""
+    parts = [Path(path).absolute().parts for path in paths]
+    length = 1
+    while len({p[-length:] for p in parts}) < len(set(parts)):
+        length += 1
+    return ["/".join(p[-length:]) for p in parts]
+
+
+def _of_folder(folder: Path) -> Run:
+    record = _record(folder)
+    plan = record.get("plan")
+    if not isinstance(plan, dict):
+        inside = sorted(str(run.parent) for run in folder.glob("*/run.json"))
+        advice = f"it holds runs: {', '.join(inside)}" if inside else "name one that a training command wrote"
+        raise UserError(f"{folder} is no run's folder (no plan in run.json); {advice}.")
+    found = newest(folder / "checkpoints", lambda torn: warnings.warn(f"{torn} is damaged and left out.", stacklevel=3))
+    lines = RunRecord(folder).read()
+    if found is not None:
+        weights, state = found
+        content, steps = Content(dict(state["model"]), {}, ["checkpoint"]), state["student"]
+        epochs = int(steps["iteration"]) // int(steps["epoch_length"])
+    else:
+        weights, epochs = Path(plan.get("state_dict_path") or ""), int(record.get("epochs") or len(lines))
+        if not weights.is_file():
+            raise UserError(f"{folder} holds no sound checkpoint, and the file of its weights is not there; train on.")
+        content = read(weights)
+    run = _recorded(record, lines)
+    return Run(path=str(folder), weights=str(weights), content=content, known=None, epochs=epochs,
+               model=str(plan["student"]), **run)  # fmt: skip
+
+
+def _of_file(path: str) -> Run:
+    content, card = read(path), read_card(path)
+    known = recognise(content.state) or recognise(rename(content).state)
+    name, _ = name_of(path, card, known, 'in a card beside it, as "model",')
+    about: dict[str, Any] = {"path": path, "weights": path, "model": name, "content": content, "known": known}
+    if card is None:
+        return Run(**about)
+    record = _record(Path(str(card["run"]))) if card.get("run") else {}
+    if record.get("plan") and record.get("results") == card.get("results"):  # another run may stand there by now
+        return Run(**about, epochs=card.get("epochs"), **_recorded(record, RunRecord(str(card["run"])).read()))
+    return Run(
+        **about,
+        dataset=card.get("dataset"),
+        data=card.get("data") or {},
+        image_size=known.options.get("image_size") if known else None,
+        normalisation=_normalisation(card.get("dataset"), (card.get("quirks") or {}).get("normalisation")),
+        loss=" + ".join(map(str, card.get("loss") or ())) or None,
+        epochs=card.get("epochs"),
+        planned=card.get("epochs"),
+        results=card.get("results") or {},
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        return RunRecord(folder).load()
+    except (OSError, ValueError, TypeError):
+        raise UserError(f"{folder / 'run.json'} is no run's record; restore it, or name another run.") from None
+
+
+def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `run.json` and `metrics.jsonl` say."""
+    plan = record["plan"]
+    terms = [term for term in plan.get("terms") or () if term["factor"]]
+    return {
+        "dataset": plan["dataset"],
+        "data": record.get("data") or {},
+        "data_dir": plan.get("data_dir"),
+        "image_size": plan.get("image_size"),
+        "normalisation": _normalisation(plan["dataset"], plan["recipe"].get("normalisation")),
+        "loss": " + ".join(f"{term['factor']:g} {term['method']}" for term in terms),
+        "teacher": plan.get("teacher_path"),
+        "teacher_sha256": (record.get("identity") or {}).get("teacher_sha256"),
+        "status": record.get("status"),
+        "planned": plan.get("max_epochs"),
+        "seconds": record.get("seconds"),
+        "results": record.get("results") or _so_far(lines),
+        "lines": lines,
+    }
+
+
+def _so_far(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """The results of a run that has not come to its end."""
+    found: dict[str, Any] = {}
+    for part in ("validation", "test"):
+        told = [line[f"{part}/accuracy"] for line in lines if line.get(f"{part}/accuracy") is not None]
+        if told:
+            found[part] = {"last": told[-1]} | ({"best": max(told)} if part == "validation" else {})
+    return found
+
+
+def _normalisation(dataset: str | None, word: str | None) -> str:
+    return "dataset" if dataset == "folder" else word or "dataset"  # a folder has but one

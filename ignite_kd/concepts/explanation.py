@@ -1,0 +1,82 @@
+"""What was found out about several networks on one set of images, in plain values: what reports are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ignite_kd.concepts.metrics import LearningSpeed
+
+__all__ = ["Explained", "Explanation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """One network's training.
+
+    Args:
+        name: short, to tell it from the others: `kd`, `alone`.
+        about: what else a reader wants to know: network, loss, recipe, seed, test accuracy, folder.
+        layer: that was measured.
+        epochs: of the checkpoints, T ascending.
+        maps: images × T × S × S entropies, of the images that all networks kept.
+        distances: T, how far the layer's weights had moved, in multiples of their first norm; None where the run has
+            no weight path.
+        level: T, the mean entropy of the background.
+        foreground, background: images × T, concepts there; None without masks, when `total` alone is known.
+        total: images × T.
+        speed: of the foreground's concepts (of all, without masks); None without distances.
+        background_speed: the same of the background.
+        stability: by `foreground`, `background` and `total`: the mean over images.
+        fates: why candidates were dropped, and how many were kept; reason → number.
+        never: maps whose sigma never reached the threshold.
+    """
+
+    name: str
+    about: dict[str, Any]
+    layer: str
+    epochs: list[int]
+    maps: Tensor
+    distances: Tensor | None
+    level: Tensor
+    foreground: Tensor | None
+    background: Tensor | None
+    total: Tensor
+    speed: LearningSpeed | None
+    background_speed: LearningSpeed | None
+    stability: dict[str, float]
+    fates: dict[str, int]
+    never: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Several of them.
+
+    Args:
+        images: N × 3 × H × W, uint8, as a person sees them.
+        names: of the images.
+        foreground: N × S × S masks on the grid; None where nobody knows them.
+        margin: b, how far below the background a concept lies, in nats.
+        margin_rule: how it was chosen.
+        engine: `sampled` or `linear`.
+        deviation: of the linear maps from sampled ones of some images, in words; None of the sampled engine.
+        noise: stability of one checkpoint under other noise, as if noises were epochs; None where it was not measured.
+        differences: `name: number` → (difference to the first network, both ends of a 95 % interval over images).
+        settings: constants, seeds, data, versions, command.
+    """
+
+    networks: list[Explained]
+    images: Tensor
+    names: list[str]
+    foreground: Tensor | None
+    background: Tensor | None
+    margin: float
+    margin_rule: str
+    engine: str
+    deviation: str | None
+    noise: float | None
+    differences: dict[str, tuple[float, float, float]]
+    settings: dict[str, Any]

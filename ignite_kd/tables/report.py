@@ -1,0 +1,140 @@
+"""What a table has become: published numbers beside ours, in Markdown and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ignite_kd.handlers import plots
+from ignite_kd.tables.table import Cell, Table
+from ignite_kd.tables.trial import Trial, mean_and_deviation
+
+__all__ = ["Summary", "markdown", "picture", "summaries"]
+
+_NEAR = 0.5  # percentage points
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The trials of a cell as a reader wants them."""
+
+    cell: Cell
+    published: float | None
+    mean: float | None
+    deviation: float | None  # None of a single trial
+    validation: float | None
+    trials: int
+    failed: int
+    minutes: float  # of a trial
+    students: int  # that shared a run, at most
+    devices: tuple[str, ...]
+    scale: float
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.mean is None or self.published is None else self.mean - self.published
+
+    @property
+    def verdict(self) -> str:
+        """Never for a schedule that was shortened: that is another experiment."""
+        if self.scale != 1:
+            return f"epochs × {self.scale:g}: not compared"
+        if self.mean is None:
+            return f"failed in {self.failed} trials" if self.failed else ""
+        if self.difference is None:
+            return ""
+        if self.deviation is not None and abs(self.difference) <= self.deviation:
+            return "within one standard deviation"
+        return f"within {_NEAR:g}" if abs(self.difference) <= _NEAR else "outside"
+
+    @property
+    def ours(self) -> str:
+        if self.mean is None:
+            return "–"
+        return f"{self.mean:.2f}" + (f" ± {self.deviation:.2f}" if self.deviation is not None else "")
+
+    @property
+    def count(self) -> str:
+        return f"{self.trials}" + (f", {self.failed} failed" if self.failed else "")
+
+
+def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
+    """One for each cell that something was trained for, in the table's order."""
+    return [
+        _summary(table, cell, found)
+        for cell in table.cells()
+        if (found := [trial for trial in trials if trial.cell == cell])
+    ]
+
+
+def markdown(table: Table, trials: Sequence[Trial]) -> str:
+    """A table a column of the published one."""
+    parts = [f"**{table.title}** (test accuracy in %, last epoch, mean ± standard deviation over trials)"]
+    found = summaries(table, trials)
+    for column in table.columns:
+        mine = [summary for summary in found if summary.cell.column == column]
+        if mine:
+            parts.append(_column(column, mine))
+    if any(summary.scale != 1 for summary in found):
+        parts.append("The schedule was shortened: these are not the published experiments.")
+    parts.append(_protocol(table))
+    return "\n\n".join(parts)
+
+
+def picture(table: Table, trials: Sequence[Trial], path: Path) -> bool:
+    """Published and ours side by side, a panel a column; False where there is nothing to draw, or no matplotlib."""
+    panels: dict[str, list[plots.Published]] = {}
+    for summary in summaries(table, trials):
+        if summary.mean is not None:
+            published = summary.published if summary.scale == 1 else None
+            line = (summary.cell.row, published, summary.mean, summary.deviation)
+            panels.setdefault(summary.cell.column, []).append(line)
+    if panels and plots.available():
+        plots.plot_published(table.title, panels, path)
+    return bool(panels) and plots.available()
+
+
+def _column(column: str, found: Sequence[Summary]) -> str:
+    lines = [
+        f"| {column} | published | ours | trials | difference | validation | minutes | device | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for summary in found:
+        published = "" if summary.published is None else f"{summary.published:.2f}"
+        compared = summary.difference is not None and summary.scale == 1
+        difference = f"{summary.difference:+.2f}" if compared else ""
+        shared = f" (of {summary.students} at once)" if summary.students > 1 else ""
+        minutes = f"{summary.minutes:.1f}{shared}" if summary.minutes else ""
+        validation = "" if summary.validation is None else f"{summary.validation:.2f}"
+        cells = (summary.cell.row, published, summary.ours, summary.count, difference, validation, minutes,
+                 ", ".join(summary.devices), summary.verdict)  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _protocol(table: Table) -> str:
+    told = "; ".join(f"{what}: {how}" for what, how in table.protocol.items())
+    return "\n".join(
+        part for part in (f"Source: {table.source}." if table.source else "", f"Published {told}.") if part
+    )
+
+
+def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:
+    failed = sum(trial.error is not None for trial in trials)
+    tested = [trial.accuracy for trial in trials if trial.accuracy is not None]
+    validated = [trial.validation_accuracy for trial in trials if trial.validation_accuracy is not None]
+    mean, deviation = mean_and_deviation(tested) if tested else (None, None)
+    return Summary(
+        cell=cell,
+        published=table.number(cell),
+        mean=mean,
+        deviation=deviation,
+        validation=mean_and_deviation(validated)[0] if validated else None,
+        trials=len(trials) - failed,
+        failed=failed,
+        minutes=mean_and_deviation(trial.minutes for trial in trials)[0],
+        students=max(trial.students for trial in trials),
+        devices=tuple(dict.fromkeys(trial.record["device"] for trial in trials if trial.record.get("device"))),
+        scale=trials[0].epochs_scale,
+    )

@@ -1,0 +1,127 @@
+"""A table as data: published numbers, their source and protocol, and what is trained for each cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ignite_kd.errors import UserError, unknown
+
+__all__ = ["TEACHER", "Cell", "Column", "Table", "get", "names"]
+
+TEACHER = "teacher"  # the row of the networks that teach
+BENCHMARK = "benchmark"  # a row's losses are those that recipe `crd` publishes for the pair
+_PUBLISHED = Path(__file__).parent / "published"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """Who teaches whom on how much."""
+
+    teacher: str
+    student: str
+    samples_per_class: int | None = None
+    recipe: str | None = None  # of the students, where it is not the table's
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table."""
+
+    row: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.row}:{self.column}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Read from `published/NAME.json`, or from a file of the user's."""
+
+    name: str
+    title: str
+    dataset: str
+    recipe: str
+    columns: Mapping[str, Column]
+    losses: Mapping[str, Sequence[str] | str]  # by row: terms beside the labels', as `--loss` has them, or BENCHMARK
+    teacher_recipe: str
+    teacher_samples_per_class: int | None = None
+    source: str = ""
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[str]:
+        return [TEACHER, *self.losses]
+
+    def number(self, cell: Cell) -> float | None:
+        """What was published, in %; None where nothing was."""
+        return self.published.get(cell.row, {}).get(cell.column)
+
+    def choose(self, rows: Sequence[str] = (), columns: Sequence[str] = (), cells: Sequence[str] = ()) -> list[Cell]:
+        """Cells by rows, by columns (both: where they meet) and one by one (`kd:500`); all where nothing is said.
+
+        A cell that was published as not applicable is chosen only where it is named itself.
+        """
+        for word in rows:
+            self._known("row", word.lower(), self.rows)
+        for word in columns:
+            self._known("column", word, self.columns)
+        chosen = set()
+        if rows or columns or not cells:
+            wanted = [word.lower() for word in rows] or self.rows
+            chosen = {Cell(row, column) for row in wanted for column in columns or self.columns}
+            chosen = {cell for cell in chosen if not self._not_applicable(cell)}
+        for word in cells:
+            row, _, column = word.partition(":")
+            self._known("row", row.lower(), self.rows)
+            self._known("column", column, self.columns)
+            chosen.add(Cell(row.lower(), column))
+        return [cell for cell in self.cells() if cell in chosen]
+
+    def cells(self) -> Iterator[Cell]:
+        """Column by column."""
+        for column in self.columns:
+            for row in self.rows:
+                yield Cell(row, column)
+
+    def _not_applicable(self, cell: Cell) -> bool:
+        row = self.published.get(cell.row, {})
+        return cell.column in row and row[cell.column] is None
+
+    def _known(self, what: str, word: str, possible: Sequence[str] | Mapping[str, Any]) -> None:
+        if word not in possible:
+            raise unknown(f"{what} of {self.name}", word, possible)
+
+
+def names() -> list[str]:
+    """The tables that come with the package."""
+    return sorted(path.stem for path in _PUBLISHED.glob("*.json"))
+
+
+def get(word: str) -> Table:
+    """A table by name, or from a JSON file of the same form as those in `published/`."""
+    path = Path(word) if word.endswith(".json") else _PUBLISHED / f"{word}.json"
+    if path.parent == _PUBLISHED and word not in names():
+        raise unknown("table", word, names())
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; name one of {', '.join(names())}, or a file.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}.") from None
+    try:
+        columns = {str(name): Column(**column) for name, column in content.pop("columns").items()}
+        table = Table(columns=columns, **content)
+        if not (columns and table.losses):
+            raise ValueError("it has no columns or no rows")
+        if TEACHER in table.losses:
+            raise ValueError(f"the row '{TEACHER}' is there by itself")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        told = str(error).removeprefix("Table.").removeprefix("__init__() ")
+        raise UserError(f"{path} is no table: {told}; see {_PUBLISHED / 'shapes.json'} for one.") from None
+    return table

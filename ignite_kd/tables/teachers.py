@@ -1,0 +1,78 @@
+"""The teachers of a table: files that were given, those that are shipped, else one that is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ignite_kd.cards import read_card
+from ignite_kd.errors import UserError
+from ignite_kd.files import digest_of
+from ignite_kd.recognise import teacher_name
+from ignite_kd.tables.table import TEACHER, Cell, Table
+from ignite_kd.tables.trial import Trial
+
+__all__ = ["SHIPPED", "given", "shipped", "trial_of_file"]
+
+SHIPPED = Path(__file__).parents[2] / "state_dict"
+
+
+def given(files: Iterable[str], wanted: Iterable[str]) -> dict[str, Path]:
+    """The user's files by the networks that are in them."""
+    wanted = list(wanted)
+    found: dict[str, Path] = {}
+    for file in files:
+        digest_of(file)  # says what is wrong with a path
+        name = teacher_name(file, option="a card beside it")
+        if name not in wanted:
+            raise UserError(f"--teacher {file} is a {name}, but the cells need {', '.join(wanted) or 'no teacher'}.")
+        if name in found:
+            raise UserError(f"--teacher {found[name]} and --teacher {file} are both a {name}; give one of each.")
+        found[name] = Path(file)
+    return found
+
+
+def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
+    """A file in `state_dict/` whose card says that it is this network, trained on all there is of this data."""
+    for path in sorted(folder.glob("*.th")):
+        card = read_card(path) or {}
+        split = (card.get("data") or {}).get("split") or {}
+        whole = split.get("samples_per_class") == table.teacher_samples_per_class
+        if card.get("model") == name and card.get("dataset") == table.dataset and whole and not card.get("teacher"):
+            return path
+    return None
+
+
+def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: str) -> Trial:
+    """The result of a teacher that was trained elsewhere: from its card, else measured now."""
+    card: dict[str, Any] = read_card(path) or {}
+    accuracy = (((card.get("results") or {}).get("test") or {}).get("last") or {}).get("accuracy")
+    if accuracy is None:
+        from ignite_kd.evaluate import evaluate_file
+
+        report = evaluate_file(str(path), dataset=table.dataset, data_dir=data_dir, device=device)
+        accuracy = report.results["accuracy"]
+    record = {"file": path.name, "sha256": digest_of(path)} | {
+        name: card[name] for name in ("recipe", "command", "versions", "device", "date", "data") if name in card
+    }
+    return Trial(
+        table=table.name,
+        row=TEACHER,
+        column=column,
+        trial=0,
+        epochs=int(card.get("epochs", 0)),
+        epochs_scale=1.0,
+        accuracy=round(100 * float(accuracy), 4),
+        best_accuracy=None,
+        validation_accuracy=None,
+        seconds=60 * float(card.get("minutes", 0)),
+        students=1,
+        error=None,
+        record=json.loads(json.dumps(record)),
+    )
+
+
+def cells_of_teacher(table: Table, name: str) -> list[Cell]:
+    return [Cell(TEACHER, column) for column, about in table.columns.items() if about.teacher == name]

@@ -1,0 +1,125 @@
+"""One training of a cell, finished: a JSON file with the result and everything that led to it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ignite_kd.errors import UserError
+from ignite_kd.files import atomic_write
+from ignite_kd.run_folder import changes
+from ignite_kd.tables.table import Cell
+
+__all__ = ["Trial", "mean_and_deviation", "read_lines", "read_trial", "write_trial"]
+
+# of the run's record, what a trial keeps: no paths, which mean nothing elsewhere
+_KEPT = (
+    "identity",
+    "quirks",
+    "data",
+    "parameters",
+    "compiled",
+    "versions",
+    "started",
+    "processes",
+    "device",
+    "command",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A training that has ended; one with an `error` has failed, e.g. by a loss that is no number.
+
+    Accuracies are in %, after the last epoch; None where nothing was measured: a failure, a recipe without a test.
+    """
+
+    table: str
+    row: str
+    column: str
+    trial: int
+    epochs: int
+    epochs_scale: float
+    accuracy: float | None  # on the test set
+    best_accuracy: float | None  # there, of the epoch that was best on validation
+    validation_accuracy: float | None
+    seconds: float
+    students: int  # that shared this time
+    error: str | None
+    record: dict[str, Any]
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.row, self.column)
+
+    @property
+    def minutes(self) -> float:
+        """The share of this student in the time of its run."""
+        return self.seconds / 60 / self.students
+
+    @classmethod
+    def of_run(cls, table: str, cell: Cell, trial: int, epochs_scale: float, run: dict[str, Any]) -> Trial:
+        """From `run.json` of a run that is finished or has failed."""
+        results = run.get("results") or {}
+        test, validation = results.get("test") or {}, results.get("validation") or {}
+        return cls(
+            table=table,
+            row=cell.row,
+            column=cell.column,
+            trial=trial,
+            epochs=run.get("epochs") or run["plan"]["max_epochs"],
+            epochs_scale=epochs_scale,
+            accuracy=_percent((test.get("last") or {}).get("accuracy")),
+            best_accuracy=_percent((test.get("best") or {}).get("accuracy")),
+            validation_accuracy=_percent(validation.get("last")),
+            seconds=run.get("seconds", 0.0),
+            students=1 + len(run.get("classmates", [])),
+            error=run.get("error") if run["status"] == "failed" else None,
+            record={name: run[name] for name in _KEPT if name in run},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def refuse_other(self, identity: dict[str, Any], path: Path) -> None:
+        """An error where this trial was trained with other settings than would be now."""
+        changed = changes(self.record.get("identity", {}), identity)
+        if changed:
+            raise UserError(
+                f"{path} was trained with other settings: {'; '.join(changed)}; "
+                "choose another --output-dir, or move it away to train it again."
+            )
+
+
+def write_trial(path: Path, trial: Trial) -> None:
+    atomic_write(path, json.dumps(trial.to_json(), indent=2) + "\n")
+
+
+def read_trial(path: Path) -> Trial:
+    return _read(path.read_text(), path)
+
+
+def read_lines(path: Path) -> list[Trial]:
+    """The trials in a file that holds one a line."""
+    return [_read(line, path) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+
+
+def mean_and_deviation(numbers: Iterable[float]) -> tuple[float, float | None]:
+    """The deviation is that of a sample; None of one number."""
+    numbers = list(numbers)
+    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
+
+
+def _read(text: str, path: Path) -> Trial:
+    try:
+        return Trial(**json.loads(text))
+    except (ValueError, TypeError):
+        raise UserError(f"{path} is no trial, or damaged; restore it, or move it away to train it again.") from None
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 4)

@@ -1,0 +1,51 @@
+import pytest
+from commands import call
+
+
+def test_without_a_table_it_names_them():
+    done = call("reproduce")
+    assert done.status == 0
+    assert [line.split()[0] for line in done.out.splitlines()] == [
+        "itrd-different",
+        "itrd-same",
+        "shapes",
+        "vid-cifar10",
+    ]
+
+
+def test_the_help_has_these_options():
+    done = call("reproduce --help")
+    wanted = ("--row --column --cell --trials --measured --epochs-scale --students-per-teacher --teacher --data-dir "
+              "--output-dir --time-limit --device --precision --compile --nproc-per-node")  # fmt: skip
+    assert done.status == 0 and all(word in done.out for word in wanted.split())
+    assert "--max-restarts" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("itrd-sme", "itrd-same"),
+        ("vid-cifar10 --row kdd", "'kd'"),
+        ("vid-cifar10 --column 50", "5000"),
+        ("vid-cifar10 --cell vid", "500"),
+        ("vid-cifar10 --trials 0", "--trials"),
+        ("vid-cifar10 --epochs-scale 0", "--epochs-scale"),
+        ("vid-cifar10 --time-limit soon", "duration"),
+        ("vid-cifar10 --teacher nowhere.th", "cannot read nowhere.th"),
+        ("itrd-same --row fsp --column wrn_40_2:wrn_40_1", "not applicable"),
+        ("mine.json", "cannot read mine.json"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(f"reproduce {words}")
+    assert done.status == 2
+    assert told in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_a_cell_is_filled_and_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("reproduce shapes --cell student:30 --trials 1 --epochs-scale 0.04 --compile off")
+    assert done.status == 0, done.err
+    assert "| student |" in done.out and "not compared" in done.out
+    assert (tmp_path / "runs" / "tables" / "shapes-x0.04" / "table.md").exists()

@@ -1,0 +1,150 @@
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from ignite_kd import models
+from ignite_kd.comparison.runs import load_run, short_names, teacher_of
+from ignite_kd.errors import UserError
+from ignite_kd.handlers import Checkpoints
+from ignite_kd.weights import save_weights
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return models.build("mlp_8", 10)
+
+
+class Steps:
+    """What a checkpoint holds of the engine."""
+
+    def __init__(self, iteration):
+        self.state = self
+        self.iteration = iteration
+
+    def state_dict(self):
+        return {"iteration": self.iteration, "epoch_length": 5, "max_epochs": 9}
+
+
+RECORD = {
+    "status": "running",
+    "identity": {"teacher_sha256": None},
+    "plan": {
+        "student": "mlp_8", "dataset": "shapes", "data_dir": "there", "max_epochs": 9, "image_size": None,
+        "teacher_path": None, "state_dict_path": "net.th", "recipe": {"normalisation": "zoo"},
+        "terms": [{"method": "ce", "factor": 1.0}, {"method": "kd", "factor": 0.5}, {"method": "vid", "factor": 0.0}],
+    },
+    "data": {"digest": "0123", "classes": 10},
+}  # fmt: skip
+
+
+def run_folder(name="run", record=RECORD, steps=(5, 10)):
+    folder = Path(name)
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(record))
+    lines = [{"epoch": 1, "validation/accuracy": 0.7}, {"epoch": 2, "validation/accuracy": 0.6}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step in steps:
+        student = Steps(step)
+        Checkpoints(folder / "checkpoints", {"student": student, "model": network(step)}).save(student)
+    return folder
+
+
+def holds(run, seed):
+    return all(torch.equal(run.content.state[name], t) for name, t in network(seed).state_dict().items())
+
+
+def test_a_run_on_its_way_is_its_newest_checkpoint_and_its_record():
+    folder = run_folder()
+    run = load_run("run")
+    assert holds(run, 10) and run.weights == str(Checkpoints(folder / "checkpoints", {}).files()[-1])
+    assert (run.model, run.dataset, run.normalisation, run.data_dir) == ("mlp_8", "shapes", "zoo", "there")
+    assert (run.loss, run.epochs, run.planned, run.status) == ("1 ce + 0.5 kd", 2, 9, "running")
+    assert run.results == {"validation": {"last": 0.6, "best": 0.7}}
+
+
+def test_a_torn_checkpoint_is_left_out_and_left_alone():
+    folder = run_folder()
+    before, torn = Checkpoints(folder / "checkpoints", {}).files()
+    torn.write_bytes(torn.read_bytes()[:-20])
+    with pytest.warns(UserWarning, match="damaged"):
+        run = load_run("run")
+    assert holds(run, 5) and run.epochs == 1 and torn.exists()
+    before.write_bytes(b"")
+    with warnings.catch_warnings(), pytest.raises(UserError, match="no sound checkpoint"):
+        warnings.simplefilter("ignore")
+        load_run("run")
+
+
+def test_without_checkpoints_the_file_of_the_record_is_taken():
+    run_folder(record=RECORD | {"status": "finished", "epochs": 9}, steps=())
+    save_weights("net.th", network(7).state_dict(), {})
+    run = load_run("run")
+    assert holds(run, 7) and (run.weights, run.epochs) == ("net.th", 9)
+
+
+def test_a_file_is_known_by_its_card_and_by_its_run_while_that_is_the_same():
+    results = {"test": {"last": {"accuracy": 0.5}}}
+    card = {
+        "model": "mlp_8", "dataset": "shapes", "loss": ["1 ce", "3 at"], "epochs": 4, "results": results,
+        "quirks": {"normalisation": "zoo"}, "data": {"digest": "0123"}, "run": "run",
+    }  # fmt: skip
+    save_weights("net.th", network().state_dict(), card)
+    alone = load_run("net.th")
+    assert (alone.loss, alone.epochs, alone.results, alone.lines) == ("1 ce + 3 at", 4, results, [])
+    assert (alone.normalisation, alone.data) == ("zoo", {"digest": "0123"})
+
+    folder = run_folder(record=RECORD | {"results": results, "seconds": 60.0})
+    known = load_run("net.th")
+    assert holds(known, 0)  # the file's weights, the record's story
+    assert (known.loss, known.epochs, known.seconds, len(known.lines)) == ("1 ce + 0.5 kd", 4, 60.0, 2)
+
+    (folder / "run.json").write_text(json.dumps(RECORD | {"results": {"test": {"last": {"accuracy": 0.6}}}}))
+    assert load_run("net.th").loss == "1 ce + 3 at"
+
+
+def test_a_bare_file_is_recognised():
+    torch.save(network().state_dict(), "bare.th")
+    run = load_run("bare.th")
+    assert (run.model, run.dataset, run.results) == ("mlp_8", None, {})
+
+
+@pytest.mark.parametrize("record", [None, "{", "[]", '{"status": "finished"}'])
+def test_a_folder_that_is_no_run_is_named(record):
+    Path("run").mkdir()
+    if record:
+        Path("run/run.json").write_text(record)
+    with pytest.raises(UserError, match=r"^run"):
+        load_run("run")
+
+
+def test_a_folder_of_runs_names_them():
+    Path("all").mkdir()
+    run_folder("all/kd")
+    with pytest.raises(UserError, match="it holds runs: all/kd"):
+        load_run("all")
+
+
+def test_a_teacher_is_believed_while_its_file_is_the_one_that_taught():
+    save_weights("teacher.th", network().state_dict(), {})
+    digest = json.loads(Path("teacher.th.json").read_text())["sha256"]
+    plan = RECORD["plan"] | {"teacher_path": "teacher.th"}
+    run_folder(record=RECORD | {"plan": plan, "identity": {"teacher_sha256": digest}})
+    assert teacher_of(load_run("run")) == ("teacher.th", None)
+    save_weights("teacher.th", network(1).state_dict(), {})
+    assert teacher_of(load_run("run"))[0] is None and "another file" in teacher_of(load_run("run"))[1]
+    Path("teacher.th").unlink()
+    assert teacher_of(load_run("run"))[0] is None and "--teacher" in teacher_of(load_run("run"))[1]
+
+
+def test_names_are_as_long_as_it_takes():
+    assert short_names(["runs/kd", "runs/vid"]) == ["kd", "vid"]
+    assert short_names(["a/kd", "b/kd", "b/vid"]) == ["a/kd", "b/kd", "b/vid"]
+    assert short_names(["kd"]) == ["kd"]

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from ignite_kd import tables
+from ignite_kd.errors import UserError
+from ignite_kd.tables import measured
+from ignite_kd.tables.plans import student_plan
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_read_me_shows_what_was_measured():
+    """Written by `python -m ignite_kd.tables.measured`, between the two marks."""
+    shown = README.read_text().split("<!-- measured -->")[1].split("<!-- end of measured -->")[0]
+    assert shown.strip() == measured.section()
+
+
+@pytest.mark.parametrize("name", tables.names())
+def test_what_was_measured_is_of_the_tables_own_settings(name):
+    table = tables.get(name)
+    for trial in measured.trials(table):
+        assert trial.table == name and trial.cell in set(table.cells()) and trial.epochs_scale == 1
+        if trial.row != "teacher":
+            plan = student_plan(table, trial.cell, trial.trial, "", 1.0)
+            known = trial.record["identity"]
+            assert (trial.epochs, known["seed"], known["samples_per_class"]) == (
+                plan.max_epochs, plan.seed, plan.samples_per_class,
+            )  # fmt: skip
+            assert known["recipe"] == plan.identity()["recipe"] and known["terms"] == plan.identity()["terms"]
+
+
+def test_files_that_measure_nothing_known_are_not_shipped():
+    assert {path.stem for path in measured.FOLDER.glob("*.jsonl")} <= set(tables.names())
+
+
+def test_nothing_measured_is_one_line():
+    table = tables.get("shapes")
+    if not measured.trials(table):
+        with pytest.raises(UserError, match="nothing was measured yet"):
+            measured.show(table, table.choose())

@@ -1,0 +1,74 @@
+import pytest
+
+from ignite_kd import tables
+from ignite_kd.tables import report
+from ignite_kd.tables.trial import Trial
+
+TABLE = tables.get("vid-cifar10")
+
+
+def trial(number, accuracy, row="vid", column="100", scale=1.0, seconds=120.0, students=2):
+    return Trial(
+        table="vid-cifar10", row=row, column=column, trial=number, epochs=200, epochs_scale=scale, accuracy=accuracy,
+        best_accuracy=None, validation_accuracy=50.0, seconds=seconds, students=students,
+        error=None if accuracy is not None else "NaN", record={"device": "a machine"},
+    )  # fmt: skip
+
+
+def summary(*trials):
+    (found,) = report.summaries(TABLE, trials)
+    return found
+
+
+def test_mean_deviation_and_difference_are_those_of_the_trials():
+    found = summary(trial(0, 80.0), trial(1, 81.0), trial(2, 82.0))
+    assert (found.mean, found.deviation, found.trials) == (81.0, 1.0, 3)  # of a sample: ((1 + 0 + 1) / 2) ** 0.5
+    assert found.difference == pytest.approx(81.0 - 81.59)
+    assert found.minutes == 1.0  # two students shared 120 s
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ((80.0, 81.0, 82.0), "within one standard deviation"),
+        ((81.2, 81.2, 81.2), "within 0.5"),
+        ((70.0, 71.0, 72.0), "outside"),
+        ((81.3,), "within 0.5"),
+        ((80.0,), "outside"),
+        ((None, None), "failed in 2 trials"),
+    ],
+)
+def test_the_verdict(accuracies, verdict):
+    assert summary(*(trial(i, a) for i, a in enumerate(accuracies))).verdict == verdict
+
+
+def test_a_shorter_schedule_is_never_compared():
+    short = [trial(0, 81.59, scale=0.5), trial(1, 81.6, scale=0.5)]
+    assert summary(*short).verdict == "epochs × 0.5: not compared"
+    told = report.markdown(TABLE, short)
+    assert "shortened" in told and "within" not in told and "+0.0" not in told
+
+
+def test_a_failed_trial_is_told_and_not_averaged():
+    found = summary(trial(0, 80.0), trial(1, None))
+    assert (found.mean, found.deviation, found.count) == (80.0, None, "1, 1 failed")
+
+
+def test_markdown_has_a_table_a_column_in_the_tables_order():
+    told = report.markdown(TABLE, [trial(0, 81.0), trial(0, 60.0, row="kd"), trial(0, 88.0, column="500")])
+    lines = told.splitlines()
+    assert lines.index(
+        "| vid | 88.09 | 88.00 | 1 | -0.09 | 50.00 | 1.0 (of 2 at once) | a machine | within 0.5 |"
+    ) < lines.index("| kd | 64.24 | 60.00 | 1 | -4.24 | 50.00 | 1.0 (of 2 at once) | a machine | outside |")
+    assert "arXiv:1904.05835" in told and "last epoch" in told
+
+
+def test_a_picture_is_a_png(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "table.png"
+    assert report.picture(TABLE, [trial(0, 81.0), trial(1, 80.0), trial(0, 60.0, row="kd")], path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_nothing_but_failures_is_none(tmp_path):
+    assert not report.picture(TABLE, [trial(0, None)], tmp_path / "table.png")

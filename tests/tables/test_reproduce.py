@@ -1,0 +1,208 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands import call
+
+from ignite_kd import tables
+from ignite_kd.errors import UserError
+from ignite_kd.tables import reproduce
+from ignite_kd.tables.plans import Machine
+from ignite_kd.tables.reproduce import Reproduction
+from ignite_kd.weights import save_weights
+
+RECIPE = "vid,epochs={},milestones=2,batch_size=20,validation_images=100,validate_every=2"
+MINE = {
+    "name": "mine",
+    "title": "A table for tests",
+    "dataset": "shapes",
+    "recipe": RECIPE.format(4),
+    "teacher_recipe": RECIPE.format(2),
+    "teacher_samples_per_class": 20,
+    "columns": {
+        "5": {"teacher": "mlp_16", "student": "mlp_8", "samples_per_class": 5},
+        "10": {"teacher": "mlp_16", "student": "mlp_8", "samples_per_class": 10},
+    },
+    "losses": {"student": [], "kd": ["kd:1,temperature=4"], "dist": ["dist:1"]},
+    "published": {"student": {"5": 20.0}},
+}
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(MINE))
+    return path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The groups that are trained, by the folders of their students."""
+    groups, launch = [], reproduce.launch
+
+    def watch(plans):
+        groups.append([Path(plan.output_dir).name for plan in plans])
+        return launch(plans)
+
+    monkeypatch.setattr(reproduce, "launch", watch)
+    return groups
+
+
+def work(table, folder, **options):
+    return Reproduction(tables.get(str(table)), folder, Machine(compile="off"), **options)
+
+
+def fill(table, folder, trials=1, rows=(), columns=("5",), cells=(), **options):
+    done = work(table, folder, **options)
+    status = done.run(done.table.choose(rows, columns, cells), range(trials))
+    return status, {(trial.row, trial.column, trial.trial): trial for trial in done.trials()}
+
+
+def test_students_of_a_teacher_and_a_data_order_learn_together_and_are_trained_once(table, tmp_path, trained):
+    status, found = fill(table, tmp_path / "r", trials=2)
+    assert status == 0
+    assert trained == [["mlp_16"], ["student-5-0"], ["kd-5-0", "dist-5-0"], ["student-5-1"], ["kd-5-1", "dist-5-1"]]
+    assert found.keys() == {
+        ("teacher", "5", 0), ("teacher", "10", 0),
+        *((row, "5", trial) for row in ("student", "kd", "dist") for trial in (0, 1)),
+    }  # fmt: skip
+    assert found["kd", "5", 0].students == 2 and found["student", "5", 0].students == 1
+
+    del trained[:]
+    status, again = fill(table, tmp_path / "r", trials=2, columns=("5", "10"), cells=["kd:10"])
+    assert trained == [["student-10-0"], ["kd-10-0", "dist-10-0"], ["student-10-1"], ["kd-10-1", "dist-10-1"]]
+    assert {key: trial for key, trial in again.items() if key in found} == found
+
+
+def test_a_trial_is_what_its_training_alone_gives(table, tmp_path):
+    _, found = fill(table, tmp_path / "r", trials=2, rows=["kd", "dist"])
+    teacher = tmp_path / "r" / "teachers" / "mlp_16.th"
+    alone = tmp_path / "alone"
+    done = call(
+        f"train-with-transfer --student mlp_8 --teacher mlp_16 --teacher-state-dict-path {teacher} --dataset shapes "
+        f"--samples-per-class 5 --loss ce:1 --loss dist:1 --recipe {RECIPE.format(4)} --max-epochs 4 --seed 1 "
+        f"--compile off --output-dir {alone} --state-dict-path {tmp_path / 's.th'}"
+    )
+    assert done.status == 0, done.err
+    record = json.loads((alone / "run.json").read_text())
+    trial = found["dist", "5", 1]
+    assert trial.accuracy == pytest.approx(100 * record["results"]["test"]["last"]["accuracy"], abs=1e-4)
+    assert trial.validation_accuracy == pytest.approx(100 * record["results"]["validation"]["last"], abs=1e-4)
+    assert trial.record["identity"]["teacher_sha256"] == record["identity"]["teacher_sha256"]
+    assert trial.record["data"]["split"] == record["data"]["split"] and trial.record["versions"]["torch"]
+
+
+def test_a_group_is_as_large_as_was_asked_for(table, tmp_path, trained):
+    fill(table, tmp_path / "r", rows=["kd", "dist"], group=1)
+    assert trained == [["mlp_16"], ["kd-5-0"], ["dist-5-0"]]
+
+
+def test_the_report_lies_in_the_folder(table, tmp_path):
+    fill(table, tmp_path / "r", rows=["student"], trials=2)
+    told = (tmp_path / "r" / "table.md").read_text()
+    assert "| student | 20.00 |" in told and "| 2 |" in told
+    assert len((tmp_path / "r" / "trials.jsonl").read_text().splitlines()) == 2
+
+
+KILLED = """
+import os, signal, sys
+left, replace = int(sys.argv.pop(1)), os.replace
+def replace_or_die(*paths):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*paths)
+os.replace = replace_or_die
+from ignite_kd.cli import commands, run
+run(commands)
+"""
+
+
+def test_after_kills_at_any_moment_the_same_command_ends_with_the_same_table(table, tmp_path):
+    _, undisturbed = fill(table, tmp_path / "undisturbed", rows=["kd", "dist"])
+    folder, root = tmp_path / "killed", Path(reproduce.__file__).parents[2]
+    words = ["reproduce", str(table), "--row=kd", "--row=dist", "--column=5", "--trials=1", "--compile=off",
+             f"--output-dir={folder}"]  # fmt: skip
+    for writes in (3, 11, 17, 25, 0):  # in the teacher, between, in the students, at the end; never
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(writes), *words],
+            env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == (-signal.SIGKILL if writes else 0), done.stderr
+    found = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    numbers = {(t["row"], t["column"], t["trial"]): (t["accuracy"], t["best_accuracy"]) for t in found}
+    assert numbers == {key: (trial.accuracy, trial.best_accuracy) for key, trial in undisturbed.items()}
+    assert len({json.dumps(t["record"].get("identity")) for t in found}) == 3  # the teacher's trials have none
+
+
+def test_a_time_limit_stops_and_the_same_command_goes_on(table, tmp_path, trained):
+    status, found = fill(table, tmp_path / "r", rows=["kd"], time_limit=1e-9)
+    assert (status, found, trained) == (75, {}, [])
+    assert fill(table, tmp_path / "r", rows=["kd"])[0] == 0
+
+
+def test_a_student_that_fails_is_recorded_and_the_others_go_on(table, tmp_path, trained):
+    table.write_text(json.dumps(MINE | {"losses": {"kd": ["kd:1"], "broken": ["ce:1", "dist:1e38"]}}))
+    status, found = fill(table, tmp_path / "r")
+    assert status == 0
+    assert found["kd", "5", 0].accuracy is not None
+    assert found["broken", "5", 0].accuracy is None and "NaN or infinite" in found["broken", "5", 0].error
+    del trained[:]
+    assert fill(table, tmp_path / "r")[0] == 0 and trained == []
+
+
+def test_a_shorter_schedule_is_marked_and_has_a_folder_of_its_own(table, tmp_path):
+    _, found = fill(table, tmp_path / "r", rows=["student"], scale=0.5)
+    assert (found["student", "5", 0].epochs, found["student", "5", 0].epochs_scale) == (2, 0.5)
+    assert "not compared" in (tmp_path / "r" / "table.md").read_text()
+    with pytest.raises(UserError, match=r"epochs_scale 0\.5, not 1\.0"):
+        fill(table, tmp_path / "r", rows=["student"])
+
+
+def test_results_of_other_settings_are_not_mixed(table, tmp_path):
+    fill(table, tmp_path / "r", rows=["student"])
+    table.write_text(json.dumps(MINE | {"recipe": RECIPE.format(4) + ",learning_rate=0.2"}))
+    with pytest.raises(UserError, match=r"recipe\.learning_rate was 0\.1 and is 0\.2"):
+        fill(table, tmp_path / "r", rows=["student"])
+
+
+def teacher_file(path):
+    from ignite_kd import models
+
+    torch.manual_seed(0)
+    model = models.build("mlp_16", num_classes=10)
+    save_weights(path, model.state_dict(), {"model": "mlp_16", "num_classes": 10, "dataset": "shapes"})
+    return str(path)
+
+
+def test_a_teacher_that_is_given_is_measured_and_used(table, tmp_path, trained, recwarn):
+    given = teacher_file(tmp_path / "mine.th")
+    _, found = fill(table, tmp_path / "r", rows=["teacher", "kd"], given=[given])
+    assert trained == [["kd-5-0"]]
+    assert 0 < found["teacher", "5", 0].accuracy < 40  # of ten classes, untrained
+    with pytest.raises(UserError, match="learn from another mlp_16"):
+        save_weights(
+            given, {**torch.load(given, weights_only=True), "classifier.bias": torch.ones(10)}, {"model": "mlp_16"}
+        )
+        fill(table, tmp_path / "r", rows=["kd"], given=[given])
+
+
+def test_a_teacher_that_nobody_needs_is_one_line(table, tmp_path):
+    with pytest.raises(UserError, match="is a mlp_16, but the cells need no teacher"):
+        fill(table, tmp_path / "r", rows=["student"], given=[teacher_file(tmp_path / "mine.th")])
+    with pytest.raises(UserError, match="cannot read"):
+        fill(table, tmp_path / "r", rows=["kd"], given=["nowhere.th"])
+
+
+def test_two_at_once_in_a_folder_are_refused(table, tmp_path):
+    from ignite_kd import run_folder
+
+    (tmp_path / "r").mkdir()
+    with run_folder.lock(tmp_path / "r"), pytest.raises(UserError, match="another process"):
+        fill(table, tmp_path / "r", rows=["student"])
