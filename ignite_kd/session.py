@@ -161,6 +161,7 @@ class Session:
             command=self.plan.command,
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
+            image_size=self.data.image_size,
             parameters=models.parameters(self.model),
             compiled=self.compiled,
             versions=versions(),

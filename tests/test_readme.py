@@ -120,6 +120,7 @@ def test_the_flags_of_the_other_systems_commands_exist():
         "train",
         "distill",
         "evaluate",
+        "export",
         "compare",
         "reproduce",
         "train-net",

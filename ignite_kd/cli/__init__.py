@@ -25,6 +25,7 @@ _COMMANDS = {
     "distillation": "Train a student of the study: imitate a layer, then learn to classify.",
     "reproduce": "Fill cells of a published table again: ours beside the published number.",
     "evaluate": "Say what a file of weights is, and how good.",
+    "export": "Write a trained network for use elsewhere: weights, torch.export, ONNX.",
     "compare": "Put runs side by side: accuracy, classes, agreement, stages, calibration.",
     "list": "Name the methods, models, data sets or recipes.",
     "bench": "Measure: `bench step` how fast a step is, `bench heads` what each method costs.",

@@ -16,9 +16,9 @@ from ignite_kd.data.order import Order
 from ignite_kd.data.randomness import shuffled
 from ignite_kd.errors import UserError, unknown
 
-__all__ = ["VIEWS", "FolderData", "folder_loaders", "folder_to_evaluate"]
+__all__ = ["IMAGENET_NORMALISATION", "VIEWS", "FolderData", "folder_loaders", "folder_to_evaluate"]
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_NORMALISATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 VIEWS = {
     "usual": "a random part, flipped perhaps; evaluated on the middle, as for ImageNet",
@@ -50,8 +50,8 @@ def folder_loaders(
     num_workers: int = 4,
     samples_per_class: int | None = None,
     views: str = "usual",
-    mean: tuple[float, float, float] = _IMAGENET_MEAN,
-    std: tuple[float, float, float] = _IMAGENET_STD,
+    mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
+    std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     rank: int = 0,
     world_size: int = 1,
     device: str | torch.device = "cpu",
@@ -101,8 +101,8 @@ def folder_to_evaluate(
     image_size: int = 32,
     num_workers: int = 4,
     views: str = "usual",
-    mean: tuple[float, float, float] = _IMAGENET_MEAN,
-    std: tuple[float, float, float] = _IMAGENET_STD,
+    mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
+    std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     device: str | torch.device = "cpu",
     choose: Callable[[int], Tensor] = torch.arange,
 ) -> tuple[FileLoader, tuple[str, ...], str]:
