@@ -1,20 +1,39 @@
-"""The card of a file of weights: what `<file>.json` beside it tells, as long as its checksum is the file's."""
+"""The card of a file: what `<file>.json` beside it tells, as long as its checksum is the file's."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ignite_kd.errors import UserError
-from ignite_kd.files import digest_of
+from ignite_kd.files import atomic_write, digest_of
 
-__all__ = ["card_path", "read_card"]
+__all__ = ["accuracy_of", "any_card", "card_of_run", "card_path", "read_card", "save_with_card"]
+
+# what others rely on; the rest of a card is for people
+_KINDS: dict[str, type] = {"model": str, "num_classes": int, "dataset": str, "data": dict, "results": dict}
+_KINDS |= {"data.digest": str, "data.split": dict, "image_size": int, "views": str, "quirks": dict, "precision": str}
+_KINDS |= {"which": str, "device": str, "results.validation": dict, "results.test": dict}
+
+_WORDS = {str: "a text", int: "a number", dict: "an object"}
 
 
 def read_card(path: str | Path) -> dict[str, Any] | None:
-    """The card beside the weights in `path`; None where none is, or (with a warning) where it is another file's."""
+    """The card beside the file `path`; None where none is, or (with a warning) where it is another file's."""
+    card = any_card(path)
+    if card is not None and card.get("sha256") != digest_of(path):
+        warnings.warn(f"{card_path(path)} is the card of another file than {path}: the checksums differ.", stacklevel=2)
+        return None
+    return card
+
+
+def any_card(path: str | Path) -> dict[str, Any] | None:
+    """The card beside the file `path`, be it of that file or not; an error where it is damaged."""
     beside = card_path(path)
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
@@ -22,16 +41,88 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise UserError(f"cannot read {beside}: {error.strerror}; check its permissions.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         card = None
-    if not isinstance(card, dict):
-        raise UserError(f"{beside} is damaged: it is no JSON object; restore it, or delete it to go on without a card.")
-    if card.get("sha256") != digest_of(path):
-        warnings.warn(f"{beside} is the card of another file than {path}: the checksums differ.", stacklevel=2)
-        return None
-    return card
+    problem = "it is no JSON object" if not isinstance(card, dict) else _problem(card)
+    if problem:
+        raise UserError(f"{beside} is damaged: {problem}; restore it, or delete it to go on without a card.")
+    return card  # type: ignore[no-any-return]
 
 
 def card_path(path: str | Path) -> Path:
-    """Where the card of the weights in `path` is."""
+    """Where the card of the file `path` is."""
     return Path(f"{path}.json")
+
+
+def card_of_run(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
+    """The card of weights that the run in `folder` made, from its record (`run.json`)."""
+    plan, data = record["plan"], record["data"]
+    return {
+        "model": plan["student"],
+        "num_classes": data["classes"],
+        "dataset": plan["dataset"],
+        "data": data,
+        "image_size": record.get("image_size"),
+        "views": plan["recipe"].get("views"),
+        "recipe": plan["recipe"]["name"],
+        "quirks": record["quirks"],
+        "loss": [f"{t['factor']:g} {t['method']} {t['options'] or ''}".strip() for t in plan["terms"] if t["factor"]],
+        "teacher": plan["teacher"],
+        "epochs": plan["max_epochs"],
+        "seed": plan["seed"],
+        "precision": plan["precision"],
+        "results": record.get("results", {}),
+        "command": plan["command"],
+        "device": record.get("device"),
+        "minutes": round(record["seconds"] / 60, 2) if "seconds" in record else None,
+        "versions": record["versions"],
+        "date": time.strftime("%Y-%m-%d"),
+        "run": str(folder),
+    }
+
+
+def save_with_card(path: str | Path, content: bytes, card: Mapping[str, Any]) -> Path | None:
+    """Write the file `path`, and beside it `<path>.json`: its card and checksum.
+
+    Another file that stands there is copied, with its card, to `<path>.previous`, or `.previous-2`, … where that is
+    taken: hours of training do not go because a short run used the same name twice. Returns where, or None. A crash
+    leaves the old file or the new one; a card that is then of the other one is noticed by its checksum.
+    """
+    path, digest = Path(path), hashlib.sha256(content).hexdigest()
+    kept = _keep(path) if path.exists() and digest_of(path) != digest else None
+    atomic_write(path, content)
+    told = json.dumps({**card, "sha256": digest}, indent=2, ensure_ascii=False, default=str)
+    atomic_write(card_path(path), told + "\n")
+    return kept
+
+
+def accuracy_of(card: Mapping[str, Any], part: str) -> float | None:
+    """The accuracy that a card claims on `test` or `validation`; None where it claims none."""
+    result: Any = card.get("results")
+    for key in (part, card.get("which") or "last"):
+        result = result.get(key) if isinstance(result, dict) else None
+    result = result.get("accuracy") if isinstance(result, dict) else result
+    return float(result) if isinstance(result, (int, float)) else None
+
+
+def _problem(card: dict[str, Any]) -> str | None:
+    for name, kind in _KINDS.items():
+        value: Any = card
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None and not isinstance(value, kind):
+            return f"its {name} should be {_WORDS[kind]}, not {str(value)[:40]!r}"
+    return None
+
+
+def _keep(path: Path) -> Path:
+    """Copy file and card to the first free name; copied, not moved, so that `path` is there at every instant."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.previous{f'-{number}' if number > 1 else ''}")).exists():
+        number += 1
+    card = card_path(path)
+    card_path(kept).unlink(missing_ok=True)
+    if card.exists():
+        atomic_write(card_path(kept), card.read_bytes())
+    atomic_write(kept, path.read_bytes())
+    return kept

@@ -72,8 +72,12 @@ def recipes() -> list[list[str]]:
         rate = f"{recipe.learning_rate:g}"
         if recipe.light_learning_rate:
             rate += f" ({recipe.light_learning_rate:g})"
-        steps = f"× {recipe.decay:g} after {', '.join(map(str, recipe.milestones))}"
-        schedule = steps if recipe.schedule == "steps" else "one cycle"
+        schedule = {
+            "steps": f"× {recipe.decay:g} after {', '.join(map(str, recipe.milestones))}",
+            "one-cycle": "up, then down to 0",
+            "log-space": f"down {recipe.decades:g} powers of 10",
+            "plateau": f"× {recipe.decay:g} on a plateau",
+        }[recipe.schedule]
         rows.append([recipe.name, str(recipe.batch_size), rate, str(recipe.epochs), schedule, recipe.source])
     return rows
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from ignite_kd import data, models
-from ignite_kd.cards import read_card
+from ignite_kd.card_check import Check
+from ignite_kd.cards import accuracy_of, any_card
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.data.split import Split, SplitSpec, split
-from ignite_kd.devices import pick_device, prepare_precision
+from ignite_kd.devices import name_of, native_bf16, pick_device, prepare_precision
 from ignite_kd.errors import UserError, unknown
+from ignite_kd.files import digest_of
 from ignite_kd.handlers import evaluate
-from ignite_kd.layouts import read, rename
 from ignite_kd.loaders import normalisation
-from ignite_kd.recognise import Known, name_of, options_of, recognise
-from ignite_kd.weights import Loaded, put
+from ignite_kd.recognise import Known, is_network
+from ignite_kd.trained import Trained, from_file
+from ignite_kd.weights import Loaded
 
 __all__ = ["Report", "evaluate_file"]
 
 _BATCH = 256
-_ROUNDING = 5e-4  # of an accuracy: another device decides the odd image otherwise
+_ROUNDING = 5e-4  # of an accuracy that another code measured
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Report:
     split: str
     images: int
     results: dict[str, float]
+    precision: str
+    check: Check
     notes: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -61,6 +65,7 @@ class Report:
             f"data     {self.dataset}: {self.images} images, {self.split} ({self.digest})",
             f"result   top-1 {result['accuracy']:.2%}, top-5 {result['top5']:.2%}, loss {result['loss']:.4f}",
             *(f"note     {note}" for note in self.notes),
+            f"check    {self.check.line()}",
         ]
 
 
@@ -74,38 +79,43 @@ def evaluate_file(
     image_size: int | None = None,
     num_workers: int = 4,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str | None = None,
 ) -> Report:
-    """Evaluate the weights in `path`.
+    """Evaluate the weights in `path`, and check what their card tells.
 
     Args:
         dataset: any of `data.names()`; by default the card's, else cifar100 for 100 classes and cifar10 for others.
         model: the network's name where it should not be found out.
         part: `test`; `validation`, the images that the card says were kept apart; `train`, those it learned from.
-        image_size: of `folder`'s images; 32 by default.
+        image_size: of `folder`'s images; the card's by default, else 32.
+        precision: the card's by default where the device has it, else fp32.
     """
     if dataset is not None and dataset not in data.names():
         raise unknown("data set", dataset, data.names())
-    content = read(path)
-    card = read_card(path)
-    known = recognise(content.state) or recognise(rename(content).state)
-    name, named_by = (model, "--model") if model else name_of(path, card, known, "--model")
+    told = any_card(path)
+    check = Check(told is not None)
+    if told is not None:
+        check.field("sha256", told.get("sha256") or "missing", digest_of(path))
+    card = None if check.differences else told  # that of another file is not believed
+    trained = _believed(from_file(path, card, model))
+    known = trained.known
     where = pick_device(device)
+    precision = precision or _precision(card, where)
     number_format = prepare_precision(precision, where)
     if dataset is None:
         dataset = (card or {}).get("dataset") or ("cifar100" if known and known.num_classes == 100 else "cifar10")
-    if image_size is None and known is not None:
-        image_size = known.options.get("image_size")
-    images = _images(str(dataset), data_dir, part, card, image_size or 32, num_workers, where)
+    size = image_size or trained.image_size() or 32
+    images = _images(str(dataset), data_dir, part, card, size, num_workers, where)
     _refuse_other_classes(path, known, card, images)
 
-    network = models.build(name, num_classes=len(images.classes), **options_of(name, known, images.image_size))
-    found = put(network, content, path)
+    network, found = trained.build(len(images.classes), images.image_size)
     results = evaluate(network, images.loader, where, number_format)
+    if card is not None and _same_images(check, card, trained, images):
+        check.accuracy(card, part, results["accuracy"], precision, name_of(where))
     return Report(
         file=path,
-        model=name,
-        named_by=named_by,
+        model=trained.name,
+        named_by=trained.named_by,
         layout=found.layout,
         file_says=found.meta,
         card=card,
@@ -118,8 +128,41 @@ def evaluate_file(
         split=images.words,
         images=images.number,
         results=results,
-        notes=(*images.notes, *_disagreements(card, found, images, part, results["accuracy"])),
+        precision=precision,
+        check=check,
+        notes=(*images.notes, *(_disagreements(found, part, results["accuracy"]) if card is None else ())),
     )
+
+
+def _believed(trained: Trained) -> Trained:
+    """Under the name that its shapes tell where its card names a network of others."""
+    known, card = trained.known, trained.card
+    if known is None or card is None or trained.name != card.get("model") or is_network(known, trained.name):
+        return trained
+    return replace(trained, name=known.name, named_by="its names and shapes")
+
+
+def _precision(card: dict[str, Any] | None, device: torch.device) -> str:
+    told = (card or {}).get("precision")
+    has = {"bf16": native_bf16(device), "tf32": device.type == "cuda"}
+    return told if told and has.get(told) else "fp32"
+
+
+def _same_images(check: Check, card: dict[str, Any], trained: Trained, images: _Images) -> bool:
+    """Compare all but the accuracy; whether that can be, because the card tells of these very images."""
+    known, told = trained.known, card.get("model")
+    check.field("model", told, trained.name, known is None or told is None or is_network(known, told))
+    check.field("classes", card.get("num_classes"), trained.num_classes() or len(images.classes))
+    if card.get("dataset") not in (None, images.dataset):
+        check.untold.append(f"how good it is on {images.dataset}")
+        return False
+    learned = card.get("data") or {}
+    check.field("data", learned.get("digest"), images.digest)
+    if learned.get("digest") != images.digest:
+        return False
+    if images.dataset != "folder":
+        check.field("split", (learned.get("split") or {}).get("digest"), images.rebuilt)
+    return images.by_card
 
 
 @dataclass(frozen=True)
@@ -132,6 +175,8 @@ class _Images:
     digest: str
     words: str
     notes: tuple[str, ...] = ()
+    rebuilt: str | None = None  # digest of the split that the card's numbers give
+    by_card: bool = True  # those that a card's accuracy is of
 
 
 def _images(
@@ -141,13 +186,20 @@ def _images(
     if name == "folder":
         tree = {"validation": "val"}.get(part, part)
         files, classes, digest = folder_to_evaluate(
-            data_dir, tree, _BATCH, image_size=size, num_workers=num_workers, device=device
+            data_dir,
+            tree,
+            _BATCH,
+            image_size=size,
+            num_workers=num_workers,
+            views=(card or {}).get("views", "usual"),
+            device=device,
         )
         return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")
 
     dataset = data.load(name, data_dir)
     digest, notes, indices = dataset.digest(), [], None
     told = _split_of(card, digest)
+    rebuilt = None if told is None else Split.rebuild(told, dataset.train.labels).digest
     if part == "test":
         images, words = dataset.test, "the test set"
     elif told is not None:
@@ -163,15 +215,27 @@ def _images(
         indices = split(images.labels, SplitSpec(min(10_000, len(images) // 5))).validation
         notes.append("no card says which images it was not trained on; where it has seen these, they flatter")
     word = ((card or {}).get("quirks") or {}).get("normalisation", "dataset")
-    mean, std = normalisation(dataset, word)
+    mean, std = normalisation(name, word)
     if word != "dataset":
         notes.append(f"images are normalised as its recipe does ({word})")
     loader = data.Stream(
         images, _BATCH, mean=mean, std=std, indices=indices, augmentation=None, shuffle=False, device=device
     )
     number = len(images if indices is None else indices)
+    by_card = part == "test" or told is not None
     edge = images.images.shape[-1]
-    return _Images(loader, number, dataset.classes, edge, name, digest, words, tuple(notes))
+    return _Images(
+        loader,
+        number,
+        dataset.classes,
+        edge,
+        name,
+        digest,
+        words,
+        tuple(notes),
+        rebuilt,
+        by_card,
+    )
 
 
 def _split_of(card: dict[str, Any] | None, digest: str) -> dict[str, Any] | None:
@@ -189,22 +253,8 @@ def _refuse_other_classes(path: str, known: Known | None, card: dict[str, Any] |
     raise UserError(f"{path} is {known}, but {images.dataset} has {len(images.classes)} classes; {advice}.")
 
 
-def _disagreements(
-    card: dict[str, Any] | None, found: Loaded, images: _Images, part: str, accuracy: float
-) -> Iterable[str]:
-    """What the card or the file claims and was not confirmed."""
-    if card is not None:
-        if card.get("dataset") != images.dataset:
-            return
-        digest = (card.get("data") or {}).get("digest")
-        if digest != images.digest:
-            yield f"its card tells of other data under the name of {images.dataset} ({digest})"
-            return
-        claim = ((card.get("results") or {}).get(part) or {}).get("last")
-        claim = claim.get("accuracy") if isinstance(claim, dict) else claim
-        if isinstance(claim, (int, float)) and abs(claim - accuracy) > _ROUNDING:
-            yield f"its card says {part} accuracy {claim:.2%}, but {accuracy:.2%} was measured"
-        return
+def _disagreements(found: Loaded, part: str, accuracy: float) -> Iterable[str]:
+    """What the file claims itself and was not confirmed."""
     claim = found.meta.get("accuracy")  # RepDistiller's, in per cent, of the very epoch
     if part == "test" and isinstance(claim, (int, float)) and abs(claim / 100 - accuracy) > _ROUNDING:
         yield f"the file says accuracy {claim:.2f}, but {100 * accuracy:.2f} was measured"
@@ -218,11 +268,10 @@ def _told(card: dict[str, Any]) -> str:
             parts.append(words.format(card[name]))
     if card.get("teacher"):
         parts.append(f"taught by {card['teacher']} ({' + '.join(map(str, card.get('loss') or ()))})")
-    for name, result in (card.get("results") or {}).items():
-        last = result.get("last") if isinstance(result, dict) else None
-        last = last.get("accuracy") if isinstance(last, dict) else last
-        if isinstance(last, (int, float)):
-            parts.append(f"{name} accuracy {last:.2%}")
+    for part in ("validation", "test"):
+        accuracy = accuracy_of(card, part)
+        if accuracy is not None:
+            parts.append(f"{part} accuracy {accuracy:.2%}")
     return ", ".join(parts)
 
 

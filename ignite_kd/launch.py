@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import math
 import multiprocessing
@@ -23,6 +24,7 @@ from ignite_kd.plan import Plan, classmates
 
 __all__ = ["free_port", "launch"]
 
+_TRAININGS = itertools.count()
 _GRACE = 5.0  # seconds in which processes may end by themselves after one of them failed
 
 
@@ -167,7 +169,9 @@ def _connect(backend: str) -> None:
     # reads them waits for ever
     store, rank, size = next(dist.rendezvous("env://"))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    dist.init_process_group(backend, store=dist.PrefixStore(f"attempt-{attempt}", store), rank=rank, world_size=size)
+    # nor must a second training of one command meet those of its first
+    own = dist.PrefixStore(f"attempt-{attempt}-{next(_TRAININGS)}", store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=size)
     idist.sync()
 
 

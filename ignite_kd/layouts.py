@@ -152,11 +152,14 @@ def opened(path: str | Path) -> Any:
     torn = UserError(f"{path} is torn, or no file of torch.save; copy it again, or train that network again.")
     if zipfile.is_zipfile(io.BytesIO(content)):  # torch.load does not look at the checksums that torch.save writes
         try:
-            intact = zipfile.ZipFile(io.BytesIO(content)).testzip() is None
+            archive = zipfile.ZipFile(io.BytesIO(content))
+            intact = archive.testzip() is None
         except Exception:
             intact = False
         if not intact:
             raise torn
+        if any(name.endswith("archive_format") for name in archive.namelist()):
+            raise UserError(f"{path} is a program of torch.export, no weights; name the weights that it was made of.")
     try:
         with torch.serialization.safe_globals(_plain_data()):
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -45,9 +45,10 @@ class Loaders:
         return parts | ({"split": self.split.to_json()} if self.split else {})
 
 
-def normalisation(dataset: data.Dataset, word: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(dataset: str, word: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation: the data set's, or those that a recipe's `normalisation` is a word for."""
-    return _NORMALISATIONS.get(word, (dataset.mean, dataset.std))
+    own = data.normalisation(dataset)
+    return own if dataset == "folder" else _NORMALISATIONS.get(word, own)  # its loaders know no other
 
 
 def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int = 0, world_size: int = 1) -> Loaders:
@@ -63,6 +64,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             seed=plan.order,
             num_workers=plan.num_workers,
             samples_per_class=plan.samples_per_class,
+            views=recipe.views,
             device=device,
             **share,
         )
@@ -77,7 +79,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
     seed = None if fresh else split_seed or 0
     spec = SplitSpec(validation, plan.samples_per_class, seed=seed, stratified=not recipe.fresh_split)
     parts = split(dataset.train.labels, spec)
-    mean, std = normalisation(dataset, recipe.normalisation)
+    mean, std = normalisation(plan.dataset, recipe.normalisation)
     common: dict[str, Any] = {"mean": mean, "std": std, "device": device, **share}
     common["memory_format"] = torch.channels_last  # as the networks of a session are
     quiet: dict[str, Any] = {"shuffle": False, "augmentation": None, **common}
@@ -88,7 +90,7 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
             indices=parts.train,
             seed=plan.order,
             shuffle=True,
-            augmentation=Augmentation(mode=recipe.padding),
+            augmentation=None if recipe.views == "squash" else Augmentation(mode=recipe.padding),
             **common,
         ),
         Stream(dataset.train, recipe.evaluation_batch_size, indices=parts.validation, **quiet) if validation else None,

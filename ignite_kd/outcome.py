@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
 from torch import nn
 
+from ignite_kd.cards import card_of_run
 from ignite_kd.errors import UserError
-from ignite_kd.handlers import evaluate, plots, versions
+from ignite_kd.handlers import evaluate, plots
 from ignite_kd.heads import VID
 from ignite_kd.weights import load_weights, save_weights
 
@@ -57,7 +57,8 @@ def _save(session: Session, results: dict[str, Any]) -> None:
     vid = next((head for head in session.student.heads.values() if isinstance(head, VID)), None)
     if session.recipe.student_file == "released" and vid is not None:
         state = {name: tensor.cpu() for name, tensor in vid.released_layout(state).items()}
-    save_weights(path, state, _card(session, results))
+    card = card_of_run(session.record.load() | {"results": results}, session.folder)
+    save_weights(path, state, card)
 
 
 def _best_network(session: Session) -> nn.Module | None:
@@ -72,28 +73,6 @@ def _best_network(session: Session) -> nn.Module | None:
         warnings.warn(f"the best epoch is not tested: {error}", stacklevel=2)
         return None
     return model
-
-
-def _card(session: Session, results: dict[str, Any]) -> dict[str, Any]:
-    plan = session.plan
-    return {
-        "model": plan.student,
-        "num_classes": len(session.data.classes),
-        "dataset": plan.dataset,
-        "data": session.data.describe(),
-        "recipe": session.recipe.name,
-        "quirks": session.recipe.quirks(),
-        "loss": [f"{t.factor:g} {t.method} {t.options or ''}".strip() for t in plan.terms if t.factor],
-        "teacher": plan.teacher,
-        "epochs": plan.max_epochs,
-        "seed": plan.seed,
-        "precision": plan.precision,
-        "results": results,
-        "command": plan.command,
-        "versions": versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "run": str(session.folder),
-    }
 
 
 def _summary(results: dict[str, Any], epochs: int) -> str:

@@ -26,6 +26,9 @@ class Plan:
     teacher: str | None = None
     teacher_path: str | None = None
     student_path: str | None = None
+    trunk_path: str | None = None  # torchvision's weights, for the student's trunk alone
+    frozen: str | None = None  # the stage up to which the student does not learn
+    classes: int | None = None  # how many the data should have
     terms: Sequence[Term] = ()
     max_epochs: int = 200
     samples_per_class: int | None = None
@@ -49,7 +52,7 @@ class Plan:
 
     _FREE: ClassVar = (
         "state_dict_path", "data_dir", "output_dir", "resume", "device", "num_workers", "time_limit", "tracker",
-        "command", "teacher_path", "student_path", "max_epochs", "processes",
+        "command", "teacher_path", "student_path", "trunk_path", "classes", "max_epochs", "processes",
     )  # fmt: skip
 
     # what students that learn from the same batches of the same teacher have in common
@@ -59,7 +62,7 @@ class Plan:
     )  # fmt: skip
     _SHARED_BY_RECIPES: ClassVar = (
         "batch_size", "evaluation_batch_size", "padding", "validation_images", "teacher_batch_statistics",
-        "fresh_split", "foreign_teacher", "normalisation",
+        "fresh_split", "foreign_teacher", "normalisation", "views",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -92,7 +95,7 @@ class Plan:
         epochs to keep change no weight, but a history cannot be begun, or changed, in the middle: they are in it where
         there are any.
         """
-        free = set(self._FREE) - ({"max_epochs"} if self.recipe.schedule == "one-cycle" else set())
+        free = set(self._FREE) - ({"max_epochs"} if self.recipe.schedule in ("one-cycle", "log-space") else set())
         free |= set() if self.keep_epochs else {"keep_epochs"}
         found = {name: value for name, value in json.loads(json.dumps(asdict(self))).items() if name not in free}
         del found["recipe"]["keep_epochs"]  # the plan's count
@@ -102,7 +105,7 @@ class Plan:
         """A readable folder name, with a digest that keeps different plans apart."""
         methods = "+".join(term.method for term in self.terms if term.factor and term.method != "ce") or "alone"
         few = f"-{self.samples_per_class}" if self.samples_per_class else ""
-        content = json.dumps([self.identity(), self.teacher_path, self.student_path], sort_keys=True)
+        content = json.dumps([self.identity(), self.teacher_path, self.student_path, self.trunk_path], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
         return f"{self.dataset}{few}-{self.student}-{methods}-seed{self.seed}-{digest}"
 

@@ -17,7 +17,16 @@ from ignite_kd.cards import read_card
 from ignite_kd.errors import UserError
 from ignite_kd.layouts import read, rename
 
-__all__ = ["Known", "describe", "name_of", "name_of_folder", "options_of", "recognise", "teacher_name"]
+__all__ = [
+    "Known",
+    "describe",
+    "is_network",
+    "name_of",
+    "name_of_folder",
+    "options_of",
+    "recognise",
+    "teacher_name",
+]
 
 _COUNTER = "num_batches_tracked"  # absent from files of old versions
 Shapes = Mapping[str, tuple[int, ...]]
@@ -56,6 +65,16 @@ def recognise(state: Mapping[str, Tensor]) -> Known | None:
         if candidate is not None and _shapes(candidate.state_dict()) == shapes:
             return Known(name, classes, options)
     return None
+
+
+def is_network(known: Known, name: str) -> bool:
+    """Whether a network of that name has these names and shapes: `ResNet18` and `torchvision:resnet18` do both."""
+    shapes = []
+    for each in (known.name, name):
+        with torch.device("meta"):
+            network = _candidate(each, known.num_classes, known.options if each.startswith("mlp") else {})
+        shapes.append(None if network is None else _shapes(network.state_dict()))
+    return shapes[0] == shapes[1]
 
 
 def describe(state: Mapping[str, Tensor]) -> str | None:
@@ -182,6 +201,7 @@ _FAMILIES: dict[str, Callable[[Shapes], list[str]]] = {
     r"classifier\.6\.weight": _torchvision(
         "alexnet", *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
     ),
+    r"mlp\.6\.weight": lambda shapes: [f"resnet{depth}_fc3" for depth in (18, 34, 50, 101, 152)],
     r"features\.denseblock1\..+\.weight": _torchvision("densenet121", "densenet161", "densenet169", "densenet201"),
     r"features\.18\.0\.weight": _torchvision("mobilenet_v2"),
     r"stage2\.0\.branch1\.0\.weight": _torchvision(

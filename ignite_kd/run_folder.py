@@ -11,8 +11,9 @@ from typing import IO, Any
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.plan import Plan
+from ignite_kd.recipes.base import Recipe
 
-__all__ = ["choose", "differences", "fresh", "identity_of", "leave", "lock", "refuse_changes"]
+__all__ = ["changes", "choose", "differences", "fresh", "identity_of", "leave", "lock", "refuse_changes"]
 
 
 def choose(plan: Plan) -> tuple[Path, bool]:
@@ -47,7 +48,11 @@ def fresh(base: Path) -> tuple[Path, Path | None]:
 
 def identity_of(plan: Plan) -> dict[str, Any]:
     """What decides the result of a run: the plan's own values, and the content of the files it starts from."""
-    started_from = {"teacher_sha256": plan.teacher_path, "student_sha256": plan.student_path}
+    started_from = {
+        "teacher_sha256": plan.teacher_path,
+        "student_sha256": plan.student_path,
+        "trunk_sha256": plan.trunk_path,
+    }
     return plan.identity() | {key: path and digest_of(path) for key, path in started_from.items()}
 
 
@@ -58,10 +63,16 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
         before = dict(record["identity"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
-    changed = differences(before, identity)
+    changed = changes(before, identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
     return record
+
+
+def changes(before: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """What of an identity is not as it was. What an older version did not record yet was as it is by default."""
+    usual = Plan(student="", recipe=Recipe(name="", source="")).identity()
+    return differences(usual | before | {"recipe": usual["recipe"] | before.get("recipe", {})}, identity)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:

@@ -27,17 +27,19 @@ from ignite_kd.handlers import (
     Checkpoints,
     ClipGradients,
     Console,
+    DoubledForward,
     EpochMeans,
     Evaluate,
+    Freeze,
     KeepBest,
     KeepEpochs,
-    OneCycle,
+    Plateau,
     RunRecord,
     SeedSteps,
-    StepSchedule,
     StopOnNonFinite,
     Stopping,
     WarmUp,
+    schedule_of,
     tracker,
     versions,
 )
@@ -47,7 +49,7 @@ from ignite_kd.optimizer import sgd
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
 from ignite_kd.terms import Term
-from ignite_kd.weights import load_weights, read_card
+from ignite_kd.weights import load_trunk, load_weights, read_card
 
 __all__ = ["Session"]
 
@@ -98,8 +100,15 @@ class Session:
             self.teacher = self._build_teacher() if plan.teacher else None
         else:
             self.data, self.teacher = beside.data, beside.teacher
+        if plan.classes not in (None, len(self.data.classes)):
+            raise UserError(
+                f"{plan.classes} classes were asked for, but {plan.dataset} in {plan.data_dir} has "
+                f"{len(self.data.classes)}; leave the number out, or name other data."
+            )
         torch.manual_seed(plan.seed)
         self.model = self.build_model(plan.student)
+        if plan.trunk_path is not None:
+            load_trunk(self.model, plan.trunk_path)
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
         self.student = self._build_student()
@@ -152,6 +161,7 @@ class Session:
             command=self.plan.command,
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
+            image_size=self.data.image_size,
             parameters=models.parameters(self.model),
             compiled=self.compiled,
             versions=versions(),
@@ -239,7 +249,11 @@ class Session:
             cast(Any, self.model).doubled_norm_updates = True
         self._refuse_a_batch_of_one()
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
+        if recipe.doubled_forward and self.teacher is not None:
+            DoubledForward().attach(student)
         SeedSteps(self.plan.seed, self.rank).attach(student)
+        if self.plan.frozen is not None:
+            Freeze(self.plan.frozen, norms=not recipe.moving_frozen_norms).attach(student)
         if self.teacher is not None:
             self.teacher.attach(student)
         self.first_stages: dict[str, FirstStage] = {}
@@ -293,7 +307,10 @@ class Session:
         if stage is None or not stage.replaces_main:
             own = [parameter for parameter in head.parameters() if parameter.requires_grad]
             if own and self.recipe.head_rate != 1:  # else they join the student's group, as in the released codes
-                student.optimizer.add_param_group({"params": own, "rate": self.recipe.head_rate})
+                rate = self.recipe.head_rate
+                student.optimizer.add_param_group(
+                    {"params": own, "rate": rate, "lr": rate * self.recipe.rate_of(self.plan.student)}
+                )
             head.attach(student, factor=term.factor)
             if term.warm_up:
                 WarmUp(head.name, term.warm_up, self.recipe.warm_up_from).attach(student)
@@ -301,11 +318,9 @@ class Session:
     def _attach_handlers(self) -> None:
         """At the end of an epoch: measure, judge, record, show, and save last what all of them then hold."""
         student, recipe, plan = self.student, self.recipe, self.plan
-        rate = recipe.rate_of(plan.student)
-        if recipe.schedule == "steps":
-            StepSchedule(rate, recipe.milestones, recipe.decay).attach(student)
-        else:
-            OneCycle(rate, plan.max_epochs, recipe.rise).attach(student)
+        scheduled = schedule_of(recipe, recipe.rate_of(plan.student), plan.max_epochs)
+        if scheduled is not None:
+            scheduled.attach(student)
         if self.processes > 1:
             AverageGradients().attach(student)
         if recipe.gradient_norm:
@@ -315,11 +330,16 @@ class Session:
         finite.attach(student)
         objects = student.to_save() | {"means": means}
         self.best: KeepBest | None = None
-        if self.data.validation is not None:
+        if self.data.validation is not None and recipe.validate_every:
             evaluation = Evaluate(self.data.validation, every=recipe.validate_every)
             evaluation.attach(student)
             objects["validation"] = evaluation
             self.best = KeepBest(evaluation, self.folder / "checkpoints" / "best.th")
+        if recipe.schedule == "plateau":
+            if self.best is None:
+                raise UserError("the schedule plateau looks at validation; keep validation_images and validate_every.")
+            plateau = objects["plateau"] = Plateau(student, recipe.decay, recipe.patience)
+            plateau.attach(student)
         if recipe.test_every_epoch and self.data.test is not None:
             Evaluate(self.data.test, "test").attach(student)
         if plan.keep_epochs:

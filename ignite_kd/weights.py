@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignite_kd.cards import card_path, read_card
+from ignite_kd.cards import read_card, save_with_card
 from ignite_kd.errors import UserError
-from ignite_kd.files import atomic_write, check_writable, digest_of
+from ignite_kd.files import check_writable
 from ignite_kd.layouts import Content, read, rename, some
 from ignite_kd.recognise import describe
 
-__all__ = ["Loaded", "describe", "load_weights", "put", "read_card", "save_weights"]
+__all__ = ["Loaded", "as_bytes", "describe", "load_trunk", "load_weights", "put", "read_card", "save_weights"]
 
 _COUNTER = "num_batches_tracked"
 
@@ -63,25 +61,38 @@ def put(model: nn.Module, content: Content, path: str | Path) -> Loaded:
     return Loaded(", ".join(content.layout), content.meta)
 
 
-def save_weights(path: str | Path, state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path | None:
-    """Write the weights, and beside them `<path>.json`: their card and checksum.
+def load_trunk(model: nn.Module, path: str | Path) -> Loaded:
+    """Put what `path` has for the model's `trunk` into it, all of that; the other layers stay as they are.
 
-    Other weights that stand there are copied, with their card, to `<path>.previous`, or `.previous-2`, … where that is
-    taken: hours of training do not go because a short run used the same name twice. Returns where, or None. A crash
-    leaves the old weights or the new ones; a card that is then of the other ones is noticed by its checksum.
+    The file is one of torchvision's network: its classifier is left out.
     """
+    content, trunk = read(path), tuple(getattr(model, "trunk", ()))
+    if not trunk:
+        raise UserError(
+            f"{getattr(model, 'name', type(model).__name__)} has no trunk of torchvision to load {path} into."
+        )
+    state = {name: t for name, t in content.state.items() if not name.startswith(("classifier.", "fc."))}
+    if not any(name.split(".")[0] in trunk for name in state):
+        looks = describe(content.state)
+        raise UserError(f"{path} has nothing for {model.name}{looks and f': it is {looks}'}; name torchvision's file.")
+    own = {name: t for name, t in model.state_dict().items() if name.split(".")[0] not in trunk}
+    return put(model, Content(state | own, content.meta, [*content.layout, "all but its classifier"]), path)
+
+
+def save_weights(path: str | Path, state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path | None:
+    """Write the weights as a plain state dict, and their card, as `save_with_card` does."""
     check_writable(path)
-    path, content = Path(path), io.BytesIO()
+    return save_with_card(path, as_bytes(state_dict), card)
+
+
+def as_bytes(state_dict: Mapping[str, Tensor]) -> bytes:
+    """A file of these weights."""
+    content = io.BytesIO()
     # cloned: torch.save would write all of a storage of which a tensor is only a view
     torch.save(
         {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in state_dict.items()}, content
     )
-    digest = hashlib.sha256(content.getbuffer()).hexdigest()
-    kept = _keep(path) if path.exists() and digest_of(path) != digest else None
-    atomic_write(path, content.getvalue())
-    told = json.dumps({**card, "sha256": digest}, indent=2, ensure_ascii=False, default=str)
-    atomic_write(card_path(path), told + "\n")
-    return kept
+    return content.getvalue()
 
 
 def _refuse_others(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -106,16 +117,3 @@ def _refuse_others(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[s
 def _size(tensor: Tensor) -> str:
     kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
     return ("×".join(map(str, tensor.shape)) or "one number") + kind
-
-
-def _keep(path: Path) -> Path:
-    """Copy weights and card to the first free name; copied, not moved, so that `path` is there at every instant."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.previous{f'-{number}' if number > 1 else ''}")).exists():
-        number += 1
-    card = card_path(path)
-    card_path(kept).unlink(missing_ok=True)
-    if card.exists():
-        atomic_write(card_path(kept), card.read_bytes())
-    atomic_write(kept, path.read_bytes())
-    return kept

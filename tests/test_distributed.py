@@ -15,7 +15,7 @@ from ignite_kd.models import WideResNet
 from ignite_kd.representation import Batch
 
 CLASSES, SIZES = 3, (7, 7, 5)  # over two processes 4 + 3, 4 + 3 and 3 + 2
-SAME_WIDTH = ("fsp", "kdsvd")
+SAME_WIDTH = ("fsp", "kdsvd", "imitation")
 MODES = ("frozen", "training")
 
 

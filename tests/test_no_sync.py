@@ -28,7 +28,7 @@ from ignite_kd.models import WideResNet
 CLASSES, IMAGES, BATCH = 5, 40, 4
 LABELS = torch.arange(IMAGES) % CLASSES
 SETTINGS = {name: {"labels": LABELS, "negatives": 16} for name in ("crd", "wcord")}
-SAME_WIDTH = ("fsp", "kdsvd")
+SAME_WIDTH = ("fsp", "kdsvd", "imitation")
 
 # What two steps of a method may nevertheless do.
 ALLOWED: dict[str, dict[str, int]] = {

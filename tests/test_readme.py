@@ -120,8 +120,11 @@ def test_the_flags_of_the_other_systems_commands_exist():
         "train",
         "distill",
         "evaluate",
+        "export",
         "compare",
         "reproduce",
+        "train-net",
+        "distillation",
         "explain",
         "train-sigma",
         "find-knowledge",
@@ -147,7 +150,11 @@ def test_its_table_of_methods_has_every_method_with_the_benchmarks_factor():
     told = {name: factor for name, _, factor, cost in rows if cost.strip().endswith("%")}
     assert list(told) == [name for name in heads.names() if name != "ce"]
     for name, factor in told.items():
-        assert float(factor.split()[0].replace("\N{THIN SPACE}", "")) == crd.factor_of(name), name
+        published = crd.factor_of(name)
+        if published is None:
+            assert factor == "not of the benchmark", name
+            continue
+        assert float(factor.split()[0].replace("\N{THIN SPACE}", "")) == published, name
 
 
 def test_the_ledger_has_every_quirk_with_both_values():

@@ -9,7 +9,7 @@ from ignite_kd.errors import UserError
 from ignite_kd.recognise import describe, name_of_folder, recognise, teacher_name
 from ignite_kd.weights import save_weights
 
-MORE = ["wrn_22_3", "wrn_28_10", "resnet26", "resnet14x4", "resnet32_1w1a", "mlp_8"]
+MORE = ["wrn_22_3", "wrn_28_10", "resnet26", "resnet14x4", "resnet32_1w1a", "mlp_8", "resnet18_fc3", "resnet101_fc3"]
 TORCHVISION = ["alexnet", "vgg16", "vgg11_bn", "resnet50", "resnet152", "wide_resnet50_2", "resnext50_32x4d",
                "densenet121", "mobilenet_v2", "shufflenet_v2_x1_0"]  # fmt: skip
 

@@ -56,6 +56,19 @@ def test_changed_arguments_are_refused_by_name(tmp_path):
         run_folder.refuse_changes(tmp_path, dataclasses.replace(PLAN, seed=4).identity())
 
 
+def test_what_an_older_version_did_not_know_was_as_it_is_by_default(tmp_path):
+    identity = PLAN.identity()
+    del identity["frozen"], identity["recipe"]["views"]
+    record(tmp_path, identity=identity)
+    assert run_folder.refuse_changes(tmp_path, PLAN.identity())["identity"] == identity
+    for changed in (
+        dataclasses.replace(PLAN, frozen="fc1"),
+        dataclasses.replace(PLAN, recipe=recipes.get("vid,views=squash")),
+    ):
+        with pytest.raises(UserError, match=r"frozen was None and is 'fc1'|recipe\.views was 'usual' and is 'squash'"):
+            run_folder.refuse_changes(tmp_path, changed.identity())
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_a_file_that_is_no_record_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from oracles import fill, h
 from torch import nn
 
 from ignite_kd import models
 from ignite_kd.errors import UserError
-from ignite_kd.weights import describe, load_weights, read_card, save_weights
+from ignite_kd.weights import describe, load_trunk, load_weights, read_card, save_weights
 
 
 def network(base, name="wrn_10_1", **settings):
@@ -442,3 +443,43 @@ def test_sparse_tensors_are_refused_in_one_line(tmp_path):
     torch.save(sparse, tmp_path / "sparse.pth")
     with pytest.raises(UserError, match="holds sparse tensors"):
         load_weights(model, tmp_path / "sparse.pth")
+
+
+@pytest.fixture
+def trunk_file(tmp_path):
+    torch.manual_seed(1)
+    network = torchvision.models.resnet18(num_classes=7)
+    state = {name: t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "resnet18-f37072fd.pth")  # torchvision's file is that old
+    return tmp_path / "resnet18-f37072fd.pth", network
+
+
+def test_a_trunk_is_taken_from_torchvisions_file_and_what_follows_stays(trunk_file):
+    path, theirs = trunk_file
+    model = models.build("resnet18_fc3", 3)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    load_trunk(model, path)
+    trunk = {name for name in theirs.state_dict() if not name.startswith("fc.")}
+    for name, t in model.state_dict().items():
+        assert torch.equal(t, theirs.state_dict()[name] if name in trunk else before[name]), name
+
+
+def test_a_trunk_is_taken_whole_or_not_at_all(trunk_file, tmp_path):
+    path, theirs = trunk_file
+    model = models.build("resnet18_fc3", 3)
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    state = theirs.state_dict()
+    del state["layer3.0.conv1.weight"]
+    torch.save(state, tmp_path / "part.pth")
+    torch.save(models.build("mlp_8", 3).state_dict(), tmp_path / "mlp.pth")
+    with pytest.raises(UserError, match=r"missing: layer3\.0\.conv1\.weight"):
+        load_trunk(model, tmp_path / "part.pth")
+    with pytest.raises(UserError, match="has nothing for resnet18_fc3: it is mlp_8 with 3 classes"):
+        load_trunk(model, tmp_path / "mlp.pth")
+    with torch.device("meta"):
+        deeper = models.build("resnet50_fc3", 3)
+    with pytest.raises(UserError, match="does not fit resnet50_fc3"):
+        load_trunk(deeper, path)
+    with pytest.raises(UserError, match="mlp_8 has no trunk of torchvision"):
+        load_trunk(models.build("mlp_8", 3), path)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())

@@ -131,9 +131,9 @@ def heads(
     """Time and memory of each head, forward and backward, beside the student's own step."""
     from ignite_kd.bench.heads import bench_heads
     from ignite_kd.devices import pick_device
-    from ignite_kd.recipes import crd
+    from ignite_kd.heads import kind
 
-    names = [crd.method_of(word.strip()) for word in methods.split(",")] if methods else []
+    names = [kind(word.strip().lower()).name for word in methods.split(",")] if methods else []
     step, costs = bench_heads(teacher, student, batch_size, rounds, str(pick_device(device)), names)
     if as_json:
         found = {"teacher": teacher, "student": student, "batch_size": batch_size, "rounds": rounds}

@@ -35,7 +35,9 @@ __all__ = ["command"]
     default="test",
     help="The images: of a training set those that the card says were kept apart, or learned from.",
 )
-@option("--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: 32]")
+@option(
+    "--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: the card's, or 32]"
+)
 @option("--num-workers", group="Data", type=click.IntRange(0), default=4, help="Processes that read 'folder's images.")
 @option(
     "--device",
@@ -47,12 +49,14 @@ __all__ = ["command"]
     "--precision",
     group="Machine",
     type=click.Choice(["fp32", "bf16", "tf32"]),
-    default="fp32",
-    help="Number format of the network's arithmetic.",
+    help="Number format of the network's arithmetic.  [default: the card's where the device has it, else fp32]",
 )
 @option("--json", "as_json", group="Output", is_flag=True, help="For machines.")
 def command(file: str, as_json: bool, **settings: Any) -> int:
-    """Evaluate the weights in FILE, of this package or of another code: what they are, top-1, top-5 and loss."""
+    """Evaluate the weights in FILE, of this package or of another code: what they are, top-1, top-5 and loss.
+
+    Where a card lies beside FILE (FILE.json), what it tells is checked; the exit status is 1 where it is not true.
+    """
     from ignite_kd.evaluate import evaluate_file  # torch is imported here
 
     report = evaluate_file(file, **settings)
@@ -60,4 +64,4 @@ def command(file: str, as_json: bool, **settings: Any) -> int:
         click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(report.lines()))
-    return 0
+    return 1 if report.check.differences else 0

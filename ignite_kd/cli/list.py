@@ -11,7 +11,7 @@ _NOTES = {
     " backward beside the student's own step (`ignite-kd bench heads`, two CPU cores); couples batch: the loss of a"
     " batch is not the mean of its images'.",
     "models": "At 32×32 and 100 classes. Beside these: every wrn_<depth>_<width>, resnet<depth>, … that its scheme has"
-    " room for, and torchvision:NAME.",
+    " room for, torchvision:NAME, and for large images alexnet_fc3, vgg16_fc3, resnet50_fc3, … of `train-net`.",
     "datasets": "",
     "recipes": "lr: in brackets that of MobileNetV2, ShuffleV1 and ShuffleV2. Fields may be changed: vid,decay=0.1.",
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -16,14 +16,22 @@ from ignite_kd.errors import UserError
 if TYPE_CHECKING:
     from ignite_kd.plan import Plan, Term
 
-__all__ = ["TrainingCommand", "check_terms", "plan_of"]
+__all__ = ["TrainingCommand", "TwoTrainings", "check_terms", "plan_of"]
+
+
+class TwoTrainings(NamedTuple):
+    """What a command may make instead of a plan: a training, and one that goes on from its weights."""
+
+    first: Plan
+    then: Callable[[Plan], Plan]  # gets the first one, with the names that it has among its classmates
 
 
 class TrainingCommand(GroupedCommand):
     """A command whose function makes a `Plan` of its options; calling it trains.
 
     `--student-run "OPTIONS"` makes one more plan with these options instead of those outside, `--students N` repeats
-    each with the next seeds. A function that returns a number has done something else, and that is the exit status.
+    each with the next seeds. A function that returns a number has done something else, and that is the exit status;
+    one that returns `TwoTrainings` trains twice.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -41,11 +49,17 @@ class TrainingCommand(GroupedCommand):
             plans = [self._plan(ctx, typed) for typed in list(self._repeated(ctx, count, runs))]
         if isinstance(plans[0], int):
             return plans[0]
+        then = [made.then if isinstance(made, TwoTrainings) else None for made in plans]
+        plans = [made.first if isinstance(made, TwoTrainings) else made for made in plans]
         shared_order = plans[0].order
 
         from ignite_kd.launch import launch  # torch is imported here: a typo above is answered at once
+        from ignite_kd.plan import classmates
 
-        return launch([dataclasses.replace(plan, order_seed=shared_order) for plan in plans], max_restarts)
+        named = classmates([dataclasses.replace(plan, order_seed=shared_order) for plan in plans]).values()
+        status = launch(list(named), max_restarts)
+        seconds = [go_on(plan) for go_on, plan in zip(then, named, strict=True) if go_on is not None]
+        return status if status or not seconds else launch(seconds, max_restarts)
 
     def _repeated(self, ctx: click.Context, count: int, runs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """What would have been typed for each student alone."""

@@ -79,7 +79,7 @@ def held_out(
         notes = tuple(filter(None, (_seen(teacher, kept, digest, labels) for teacher in teachers)))
     loaders: dict[str, Iterable[Any]] = {}
     for word in {run.normalisation for run in (*runs, *teachers)}:
-        mean, std = normalisation(dataset, word)
+        mean, std = normalisation(name, word)
         loaders[word] = data.Stream(
             source, _BATCH, mean=mean, std=std, indices=kept[_some(len(kept), images)], augmentation=None,
             shuffle=False, device=device, memory_format=torch.channels_last,

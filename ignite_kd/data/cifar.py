@@ -18,21 +18,24 @@ import torch
 from ignite_kd.data.dataset import Dataset, Images
 from ignite_kd.errors import UserError
 
-__all__ = ["cifar10", "cifar100"]
+__all__ = ["CIFAR10_NORMALISATION", "CIFAR100_NORMALISATION", "cifar10", "cifar100"]
+
+CIFAR10_NORMALISATION = (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261)  # the released VID code
+CIFAR100_NORMALISATION = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # RepDistiller, of the CRD benchmark
 
 
 def cifar10(data_dir: str | Path = "./data/", download: bool = True) -> Dataset:
-    """50 000 + 10 000 images of ten classes. Normalisation: the released VID code."""
+    """50 000 + 10 000 images of ten classes."""
     from torchvision.datasets import CIFAR10  # here and not above: torchvision takes seconds to import
 
-    return _load("cifar10", CIFAR10, Path(data_dir), download, (0.4914, 0.4822, 0.4465), (0.247, 0.243, 0.261))
+    return _load("cifar10", CIFAR10, Path(data_dir), download, *CIFAR10_NORMALISATION)
 
 
 def cifar100(data_dir: str | Path = "./data/", download: bool = True) -> Dataset:
-    """50 000 + 10 000 images of a hundred classes. Normalisation: RepDistiller, the code of the CRD benchmark."""
+    """50 000 + 10 000 images of a hundred classes."""
     from torchvision.datasets import CIFAR100
 
-    return _load("cifar100", CIFAR100, Path(data_dir), download, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+    return _load("cifar100", CIFAR100, Path(data_dir), download, *CIFAR100_NORMALISATION)
 
 
 def _load(

@@ -14,11 +14,18 @@ from ignite_kd.data.file_list import FileList
 from ignite_kd.data.file_loader import FileLoader
 from ignite_kd.data.order import Order
 from ignite_kd.data.randomness import shuffled
-from ignite_kd.errors import UserError
+from ignite_kd.errors import UserError, unknown
 
-__all__ = ["FolderData", "folder_loaders", "folder_to_evaluate"]
+__all__ = ["IMAGENET_NORMALISATION", "VIEWS", "FolderData", "folder_loaders", "folder_to_evaluate"]
 
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_NORMALISATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+VIEWS = {
+    "usual": "a random part, flipped perhaps; evaluated on the middle, as for ImageNet",
+    "squash": "the whole image, squeezed into the square; nothing random",
+    "squash-crop": "squeezed into a square an eighth larger, of it a random part, flipped perhaps; evaluated whole",
+    "strong": "squash-crop, upside down perhaps, turned by up to 30°, with other brightness, contrast and colours",
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,9 @@ def folder_loaders(
     seed: int = 0,
     num_workers: int = 4,
     samples_per_class: int | None = None,
-    mean: tuple[float, float, float] = _IMAGENET_MEAN,
-    std: tuple[float, float, float] = _IMAGENET_STD,
+    views: str = "usual",
+    mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
+    std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     rank: int = 0,
     world_size: int = 1,
     device: str | torch.device = "cpu",
@@ -55,6 +63,7 @@ def folder_loaders(
         evaluation_batch_size: of validation and test; as for training where there is none.
         image_size: from 64 on, training crops a random part as for ImageNet; below, it pads by 4 and crops.
         samples_per_class: learn from so many images of each class; fewer are a part of more.
+        views: how images are cut, one of `VIEWS`.
         mean, std: normalisation; ImageNet's where nothing else is given.
         rank, world_size: which of how many processes this is.
         device: where the batches will go; for a GPU they are put into pinned memory.
@@ -67,7 +76,7 @@ def folder_loaders(
         train = _subset(train, classes, samples_per_class, seed)
     digest = _digest(train, validation, test)
 
-    training, evaluation = _transforms(image_size, mean, std)
+    training, evaluation = _transforms(image_size, mean, std, views)
 
     def loader(samples: FileList, transform: nn.Module, size: int, shuffle: bool) -> FileLoader:
         order = Order(len(samples), size, shuffle, seed, rank=rank, world_size=world_size)
@@ -91,8 +100,9 @@ def folder_to_evaluate(
     *,
     image_size: int = 32,
     num_workers: int = 4,
-    mean: tuple[float, float, float] = _IMAGENET_MEAN,
-    std: tuple[float, float, float] = _IMAGENET_STD,
+    views: str = "usual",
+    mean: tuple[float, float, float] = IMAGENET_NORMALISATION[0],
+    std: tuple[float, float, float] = IMAGENET_NORMALISATION[1],
     device: str | torch.device = "cpu",
     choose: Callable[[int], Tensor] = torch.arange,
 ) -> tuple[FileLoader, tuple[str, ...], str]:
@@ -105,7 +115,7 @@ def folder_to_evaluate(
     trees = {name: _samples(root / name, classes) for name in ("train", "val", "test") if (root / name).is_dir()}
     if tree not in trees:
         raise UserError(f"there is no folder {root / tree}; take another --split, or put <class>/… folders there.")
-    _, transform = _transforms(image_size, mean, std)
+    _, transform = _transforms(image_size, mean, std, views)
     samples = trees[tree].subset(choose(len(trees[tree])))
     order = Order(len(samples), batch_size, shuffle=False)
     loader = FileLoader(samples, transform, order, num_workers, image_size, _is_gpu(device))
@@ -117,12 +127,20 @@ def _is_gpu(device: str | torch.device) -> bool:
 
 
 def _transforms(
-    size: int, mean: tuple[float, float, float], std: tuple[float, float, float]
+    size: int, mean: tuple[float, float, float], std: tuple[float, float, float], views: str
 ) -> tuple[nn.Module, nn.Module]:
     """(for training, for evaluation)."""
     from torchvision.transforms import v2
 
     last = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
+    if views not in VIEWS:
+        raise unknown("views", views, VIEWS)
+    if views != "usual":
+        whole, larger = v2.Resize((size, size)), v2.Resize((round(size * 256 / 224),) * 2)
+        changes = [] if views == "squash" else [larger, v2.RandomCrop(size), v2.RandomHorizontalFlip()]
+        if views == "strong":
+            changes += [v2.RandomVerticalFlip(), v2.RandomRotation(30), v2.ColorJitter(1.0, 1.0, 1.0, 0.5)]
+        return v2.Compose([*(changes or [whole]), *last]), v2.Compose([whole, *last])
     if size >= 64:
         random, resized = [v2.RandomResizedCrop(size)], round(size * 256 / 224)
     else:

@@ -15,6 +15,7 @@ from ignite_kd.data.randomness import uniform
 __all__ = ["draw", "shapes"]
 
 SIZE, TRAIN, TEST = 32, 10_000, 2_000
+NORMALISATION = (0.5, 0.5, 0.5), (0.277, 0.277, 0.277)
 # What makes it easy or hard; chosen so that a small network learns it from 4000 images in half a minute on a CPU.
 RADIUS = (0.6, 0.85)  # of the disk a form lies in; 1 is half an image
 TURN = 0.5  # of a form to either side, in radians, at most
@@ -124,4 +125,4 @@ def shapes(seed: int = 0) -> Dataset:
     Colours and textures of form and ground tell nothing about the class. The masks are exact.
     """
     train, test = _images(0, TRAIN, seed), _images(TRAIN, TEST, seed)
-    return Dataset("shapes", train, test, tuple(FORMS), mean=(0.5, 0.5, 0.5), std=(0.277, 0.277, 0.277))
+    return Dataset("shapes", train, test, tuple(FORMS), *NORMALISATION)

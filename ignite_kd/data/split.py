@@ -52,18 +52,23 @@ class Split:
     @classmethod
     def from_json(cls, card: Mapping[str, Any], labels: Tensor) -> Split:
         """The split that a card tells of, rebuilt from the labels of the same data set."""
+        rebuilt = cls.rebuild(card, labels)
+        if rebuilt.digest != card.get("digest"):
+            digest = card.get("digest", "without a digest")
+            raise UserError(f"the card's split {digest} is {rebuilt.digest} on this data; use the data it was made on.")
+        return rebuilt
+
+    @classmethod
+    def rebuild(cls, card: Mapping[str, Any], labels: Tensor) -> Split:
+        """What the card's numbers give on these labels, whichever digest stands beside them."""
         try:
             spec = SplitSpec(**{field.name: card[field.name] for field in fields(SplitSpec)})
-            digest = card["digest"]
         except KeyError as missing:
             raise UserError(f"the card's split has no {missing}; was it written by ignite_kd?") from None
         try:
-            rebuilt = split(labels, spec)
+            return split(labels, spec)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"the card's split cannot be rebuilt: {error}") from None
-        if rebuilt.digest != digest:
-            raise UserError(f"the card's split {digest} is {rebuilt.digest} on this data; use the data it was made on.")
-        return rebuilt
 
 
 def split(labels: Tensor, spec: SplitSpec) -> Split:

@@ -76,9 +76,9 @@ class RunRecord:
         _write(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def versions() -> dict[str, str]:
-    """What this ran with."""
-    packages = ("ignite-kd", "torch", "torchvision", "pytorch-ignite", "numpy")
+def versions(*more: str) -> dict[str, str]:
+    """What this ran with, and which version of `more` packages is here."""
+    packages = ("ignite-kd", "torch", "torchvision", "pytorch-ignite", "numpy", *more)
     found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     for package in packages:
         try:

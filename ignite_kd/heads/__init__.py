@@ -19,6 +19,7 @@ from ignite_kd.heads.dkd import DKD
 from ignite_kd.heads.fitnet import FitNet
 from ignite_kd.heads.fsp import FSP
 from ignite_kd.heads.ft import FT
+from ignite_kd.heads.imitation import Imitation
 from ignite_kd.heads.itrd import ITRD
 from ignite_kd.heads.kd import KD
 from ignite_kd.heads.kdsvd import KDSVD
@@ -54,6 +55,7 @@ __all__ = [
     "CrossEntropy",
     "FitNet",
     "Head",
+    "Imitation",
     "LogitStandardization",
     "ReviewKD",
     "WCoRD",
@@ -88,6 +90,7 @@ _HEADS: dict[str, type[Head]] = {
         DKD,
         DIST,
         LogitStandardization,
+        Imitation,
     )
 }
 

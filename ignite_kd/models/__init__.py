@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ignite_kd.errors import UserError, unknown
+from ignite_kd.models.alexnet_fc3 import AlexNetFC3
 from ignite_kd.models.binary_resnet import BinaryResNet
 from ignite_kd.models.cost import macs, parameters, products
 from ignite_kd.models.from_torchvision import from_torchvision, has
@@ -23,22 +24,27 @@ from ignite_kd.models.mobilenetv2 import MobileNetV2
 from ignite_kd.models.network import Network
 from ignite_kd.models.resnet import ResNet
 from ignite_kd.models.resnet50 import ResNet50
+from ignite_kd.models.resnet_fc3 import ResNetFC3
 from ignite_kd.models.shufflenetv1 import ShuffleV1
 from ignite_kd.models.shufflenetv2 import ShuffleV2
 from ignite_kd.models.tap import tap
 from ignite_kd.models.vgg import VGG
+from ignite_kd.models.vgg_fc3 import VGGFC3
 from ignite_kd.models.wideresnet import ZooWideResNet
 from ignite_kd.models.wrn import WideResNet
 
 __all__ = [
     "MLP",
     "VGG",
+    "VGGFC3",
+    "AlexNetFC3",
     "BinaryResNet",
     "ImageNetResNet",
     "MobileNetV2",
     "Network",
     "ResNet",
     "ResNet50",
+    "ResNetFC3",
     "ShuffleV1",
     "ShuffleV2",
     "WideResNet",
@@ -92,6 +98,10 @@ _FAMILIES = (
     _Family(r"ShuffleV1", ShuffleV1, ("ShuffleV1",)),
     _Family(r"ShuffleV2", ShuffleV2, ("ShuffleV2",)),
     _Family(r"resnet(\d+)_1w1a", lambda depth, **options: BinaryResNet(int(depth), **options), ("resnet20_1w1a",)),
+    # of the quantification study, for large images; listed nowhere as 32×32 are too small for some of them
+    _Family(r"alexnet_fc3", AlexNetFC3, ()),
+    _Family(r"vgg(\d+)_fc3", lambda depth, **options: VGGFC3(int(depth), **options), ()),
+    _Family(r"resnet(\d+)_fc3", lambda depth, **options: ResNetFC3(int(depth), **options), ()),
     _Family(r"torchvision:(.*)", from_torchvision, ()),
 )
 

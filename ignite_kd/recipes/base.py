@@ -94,6 +94,20 @@ QUIRKS = {
         "AT and NST: half of the published factor, as the paper's β/2 over its own sums (1000/2, 50/2)",
         code="zoo",
     ),
+    "moving_frozen_norms": Quirk(
+        False,
+        True,
+        "`distillation`: batch norms of the part that the classifier's training freezes stay in training mode, so that"
+        " their running statistics go on moving",
+        code="concepts",
+    ),
+    "doubled_forward": Quirk(
+        False,
+        True,
+        "`distillation`: each step of the imitation runs the student twice, once for the accuracy that is printed, so"
+        " that the running statistics of its batch norms move twice",
+        code="concepts",
+    ),
     "normalisation": Quirk(
         "dataset",
         "zoo",
@@ -121,16 +135,20 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4  # on every parameter, batch norms, biases and variances included
-    schedule: str = "steps"  # or "one-cycle": from nothing to the learning rate, and back to nothing at the end
+    schedule: str = "steps"  # or "one-cycle": from nothing to the learning rate, and back to nothing at the end;
+    # "log-space": down evenly in its logarithm; "plateau": down where the loss on validation has stopped falling
     milestones: tuple[int, ...] = (60, 120, 160)  # of steps: epochs after which the learning rate falls
-    decay: float = 0.2
+    decay: float = 0.2  # of steps and plateau
+    decades: float = 1.0  # of log-space: powers of ten from the first epoch's rate to the last one's
+    patience: int = 10  # of plateau: epochs without a lower loss before the rate falls
     rise: float = 0.2  # of one-cycle: the part of the training in which the learning rate grows
     head_rate: float = 1.0  # what heads train (branches, variances, projectors) learns so many times as fast
     gradient_norm: float = 0.0  # longer gradients are shortened to this; 0: none is
     first_stage_epochs: int = 30  # of methods that train something before the student proper learns
     padding: str = "reflect"  # how the image is extended by 4 pixels before the random crop
+    views: str = "usual"  # how images are cut: see `data.folder.VIEWS`
     validation_images: int = 10_000
-    validate_every: int = 1  # epochs; with few images to learn from, validation would take longer than they do
+    validate_every: int = 1  # epochs, since few images are learned faster than validated; 0: never
     teacher_batch_statistics: bool = False
     softplus_twice: bool = False
     fresh_split: bool = False
@@ -145,6 +163,8 @@ class Recipe:
     attention_halved: bool = False
     normalisation: str = "dataset"
     keep_epochs: tuple[int, ...] = ()  # after which the weights are kept for `explain`; 0 is before the first step
+    moving_frozen_norms: bool = False
+    doubled_forward: bool = False
 
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate", "decay", "head_rate"):
@@ -157,13 +177,11 @@ class Recipe:
             "light_learning_rate",
             "first_stage_epochs",
             "gradient_norm",
+            "decades",
+            "patience",
         ):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
-        if self.validate_every < 1:
-            raise UserError(
-                f"validate_every of a recipe should be 1 or more epochs, but {self.validate_every} was given."
-            )
         if not 0 < self.rise < 1:
             raise UserError(f"rise of a recipe should lie between 0 and 1, but {self.rise} was given.")
         if self.nesterov and not self.momentum:
@@ -173,7 +191,8 @@ class Recipe:
         words = {
             "padding": ("reflect", "zeros"),
             "student_file": ("plain", "released"),
-            "schedule": ("steps", "one-cycle"),
+            "schedule": ("steps", "one-cycle", "log-space", "plateau"),
+            "views": ("usual", "squash", "squash-crop", "strong"),
         }
         words |= {"foreign_teacher": ("refuse", "warn"), "normalisation": ("dataset", "zoo")}
         for field, possible in words.items():

@@ -115,9 +115,7 @@ def _column(column: str, found: Sequence[Summary]) -> str:
 
 def _protocol(table: Table) -> str:
     told = "; ".join(f"{what}: {how}" for what, how in table.protocol.items())
-    return "\n".join(
-        part for part in (f"Source: {table.source}." if table.source else "", f"Published {told}.") if part
-    )
+    return "\n\n".join(f"{what}: {how}." for what, how in (("Source", table.source), ("Protocol", told)) if how)
 
 
 def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ignite_kd.cards import read_card
+from ignite_kd.cards import accuracy_of, read_card
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.recognise import teacher_name
@@ -48,7 +48,7 @@ def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
 def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: str) -> Trial:
     """The result of a teacher that was trained elsewhere: from its card, else measured now."""
     card: dict[str, Any] = read_card(path) or {}
-    accuracy = (((card.get("results") or {}).get("test") or {}).get("last") or {}).get("accuracy")
+    accuracy = accuracy_of(card, "test")
     if accuracy is None:
         from ignite_kd.evaluate import evaluate_file
 
@@ -62,12 +62,12 @@ def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: 
         row=TEACHER,
         column=column,
         trial=0,
-        epochs=int(card.get("epochs", 0)),
+        epochs=int(card.get("epochs") or 0),
         epochs_scale=1.0,
-        accuracy=round(100 * float(accuracy), 4),
+        accuracy=round(100 * accuracy, 4),
         best_accuracy=None,
         validation_accuracy=None,
-        seconds=60 * float(card.get("minutes", 0)),
+        seconds=60 * float(card.get("minutes") or 0),
         students=1,
         error=None,
         record=json.loads(json.dumps(record)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
-from ignite_kd.run_folder import differences
+from ignite_kd.run_folder import changes
 from ignite_kd.tables.table import Cell
 
 __all__ = ["Trial", "mean_and_deviation", "read_lines", "read_trial", "write_trial"]
@@ -87,7 +87,7 @@ class Trial:
 
     def refuse_other(self, identity: dict[str, Any], path: Path) -> None:
         """An error where this trial was trained with other settings than would be now."""
-        changed = differences(self.record.get("identity", {}), identity)
+        changed = changes(self.record.get("identity", {}), identity)
         if changed:
             raise UserError(
                 f"{path} was trained with other settings: {'; '.join(changed)}; "

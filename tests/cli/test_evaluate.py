@@ -1,6 +1,8 @@
+import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,10 +42,18 @@ def measured(model, dataset, images):
     return right[:, 0].float().mean().item(), right[:, :5].any(1).float().mean().item(), loss.item()
 
 
-def told(words):
+def told(words, status=0):
     done = call(f"evaluate {words} --device cpu --json")
-    assert done.status == 0, done.err
+    assert done.status == status, done.err
     return json.loads(done.out)
+
+
+def checked(words, status):
+    """Exit status and last line of an evaluation that comes to its end without a warning."""
+    done = call(f"evaluate {words} --device cpu")
+    assert (done.status, done.err) == (status, "")
+    assert [line.split()[0] for line in done.out.splitlines()].count("check") == 1
+    return done.out.splitlines()[-1].removeprefix("check    ")
 
 
 def refused(words, *expected):
@@ -70,19 +80,20 @@ def test_people_read_a_few_lines():
     assert done.status == 0
     first, *others = done.out.splitlines()
     assert first == "file     ckpt.pth: state dict under 'model', epoch 240, accuracy 75.61"
-    assert [line.split()[0] for line in others] == ["model", "data", "result", "note"]
+    assert [line.split()[0] for line in others] == ["model", "data", "result", "note", "check"]
     assert "24,842 parameters" in others[0]
     assert "top-1" in others[2] and "top-5" in others[2] and "loss" in others[2]
     assert "the file says accuracy 75.61, but" in others[3]
+    assert others[4] == "check    has no card"
 
 
 def card_of(shapes, spec, accuracy):
     parts = split(shapes.train.labels, spec)
     last = {"accuracy": accuracy, "top5": 0.5, "loss": 2.0}
     return parts, {
-        "model": "mlp_8", "dataset": "shapes", "recipe": "vid", "epochs": 3, "seed": 0,
+        "model": "mlp_8", "num_classes": 10, "dataset": "shapes", "recipe": "vid", "epochs": 3, "seed": 0,
         "data": {"digest": shapes.digest(), "classes": 10, "split": parts.to_json()},
-        "results": {"test": {"last": last}, "validation": {"last": accuracy}},
+        "results": {"test": {"last": last}},
     }  # fmt: skip
 
 
@@ -100,19 +111,116 @@ def test_the_card_says_data_set_and_which_images_were_kept_apart_and_is_compared
         assert list(found["results"].values()) == pytest.approx(expected, abs=1e-4)
     assert "its checksum is right" in call("evaluate net.th --device cpu").out
 
-    save_weights("boast.th", model.state_dict(), card_of(shapes, SplitSpec(300), 0.99)[1])
-    (note,) = told("boast.th")["notes"]
-    assert note == f"its card says test accuracy 99.00%, but {accuracy:.2%} was measured"
+
+ALL = "sha256, model, classes, data, split"
 
 
-def test_a_card_of_other_weights_is_not_believed(shapes):
+def rewritten(path, change):
+    """The card beside `path` after `change` was made to it; its checksum is of the weights still."""
+    beside = Path(f"{path}.json")
+    card = json.loads(beside.read_text())
+    change(card)
+    beside.write_text(json.dumps(card))
+
+
+def test_a_card_that_is_true_is_confirmed(shapes):
+    model = network()
+    accuracy = measured(model, shapes, shapes.test)[0]
+    save_weights("net.th", model.state_dict(), card_of(shapes, SplitSpec(300), accuracy)[1])
+    assert checked("net.th", 0) == f"matches its card ({ALL}, test accuracy)"
+    assert checked("net.th --split train", 0) == f"matches its card ({ALL}; it does not tell train accuracy)"
+    found = told("net.th")["check"]
+    assert (found["has_card"], found["differences"], found["untold"]) == (True, [], [])
+
+
+LIES = {
+    "test accuracy is 99.00% there, {accuracy} here": lambda card: card["results"]["test"]["last"].update(
+        accuracy=0.99
+    ),
+    "model is mlp_9 there, mlp_8 here": lambda card: card.update(model="mlp_9"),
+    "classes is 100 there, 10 here": lambda card: card.update(num_classes=100),
+    "data is 00ff there, {data} here": lambda card: card["data"].update(digest="00ff"),
+    "split is 00ff there, {split} here": lambda card: card["data"]["split"].update(digest="00ff"),
+    "sha256 is 00ff there, {sha256} here": lambda card: card.update(sha256="00ff"),
+    "sha256 is missing there, {sha256} here": lambda card: card.pop("sha256"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_the_field_that_is_not_true_is_named(shapes, lie):
+    model = network()
+    accuracy = measured(model, shapes, shapes.test)[0]
+    parts, card = card_of(shapes, SplitSpec(300), accuracy)
+    save_weights("net.th", model.state_dict(), card)
+    rewritten("net.th", LIES[lie])
+    found = {"accuracy": f"{accuracy:.2%}", "data": shapes.digest(), "split": parts.digest}
+    found["sha256"] = hashlib.sha256(Path("net.th").read_bytes()).hexdigest()
+    assert checked("net.th --dataset shapes", 1) == f"differs from its card: {lie.format(**found)}"
+
+
+def test_accuracies_are_compared_to_the_printed_digits_unless_the_arithmetic_is_another(shapes):
+    model = network()
+    accuracy = measured(model, shapes, shapes.test)[0]
+    save_weights("net.th", model.state_dict(), card_of(shapes, SplitSpec(300), accuracy + 0.001)[1])
+    assert checked("net.th", 1).endswith(f"test accuracy is {accuracy + 0.001:.2%} there, {accuracy:.2%} here")
+    rewritten("net.th", lambda card: card.update(device="another machine"))
+    assert checked("net.th", 0).startswith("matches its card")
+    rewritten("net.th", lambda card: card["results"]["test"]["last"].update(accuracy=accuracy + 0.003))
+    assert checked("net.th", 1).startswith("differs from its card: test accuracy")
+
+
+@pytest.mark.parametrize(
+    ("gone", "untold"),
+    [
+        (("model", "num_classes", "data"), "model, classes, data"),
+        (("results",), "test accuracy"),
+        (("num_classes", "quirks", "recipe"), "classes"),
+    ],
+)
+def test_what_a_card_does_not_tell_is_said(shapes, gone, untold):
+    model = network()
+    _, card = card_of(shapes, SplitSpec(300), measured(model, shapes, shapes.test)[0])
+    save_weights("net.th", model.state_dict(), {name: value for name, value in card.items() if name not in gone})
+    line = checked("net.th", 0)
+    assert line.startswith("matches its card (sha256") and line.endswith(f"; it does not tell {untold})")
+
+
+def test_a_card_of_one_data_set_says_nothing_of_another(shapes):
+    _, card = card_of(shapes, SplitSpec(300), 0.99)
+    save_weights("net.th", network().state_dict(), card | {"dataset": "cifar10"})
+    line = checked("net.th --dataset shapes", 0)
+    assert line == "matches its card (sha256, model, classes; it does not tell how good it is on shapes)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "it is no JSON object"),
+        ("[" * 100_000, "it is no JSON object"),
+        ('{"results": 5}', "its results should be an object, not '5'"),
+        ('{"results": {"test": "good"}}', "its results.test should be an object, not 'good'"),
+        ('{"data": {"split": []}}', "its data.split should be an object, not '[]'"),
+        ('{"model": 3}', "its model should be a text, not '3'"),
+    ],
+)
+def test_a_damaged_card_is_one_line(text, words):
+    torch.save(network().state_dict(), "net.th")
+    Path("net.th.json").write_text(text)
+    refused("net.th --dataset shapes", "net.th.json is damaged", words, "restore it, or delete it")
+
+
+def test_a_split_without_its_numbers_is_one_line(shapes):
     save_weights("net.th", network().state_dict(), card_of(shapes, SplitSpec(300), 0.5)[1])
-    torch.save(network("mlp_9").state_dict(), "net.th")
-    done = call("evaluate net.th --dataset shapes --device cpu")
-    assert done.status == 0
-    assert done.err.count("\n") == 1 and "checksums differ" in done.err
-    assert "model    mlp_9, 10 classes (by its names and shapes)" in done.out
-    assert "card  " not in done.out
+    rewritten("net.th", lambda card: card["data"]["split"].pop("seed"))
+    refused("net.th", "the card's split has no 'seed'")
+
+
+def test_the_number_format_is_the_cards_where_the_device_has_it(shapes, monkeypatch):
+    save_weights("net.th", network().state_dict(), card_of(shapes, SplitSpec(300), 0.5)[1] | {"precision": "bf16"})
+    for native, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("ignite_kd.evaluate.native_bf16", lambda device, native=native: native)
+        report = call("evaluate net.th --device cpu --json")
+        assert json.loads(report.out)["precision"] == expected
 
 
 def test_without_a_card_the_usual_validation_part_may_flatter():
@@ -136,7 +244,9 @@ def test_the_zoos_recipe_normalises_otherwise_and_so_does_its_evaluation(shapes)
     shifted = data.Dataset(
         "shapes", shapes.train, shapes.test, shapes.classes, (0.4814, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)
     )
-    assert told("net.th")["results"]["loss"] == pytest.approx(measured(model, shifted, shapes.test)[2], abs=1e-4)
+    assert told("net.th", status=1)["results"]["loss"] == pytest.approx(
+        measured(model, shifted, shapes.test)[2], abs=1e-4
+    )
 
 
 def test_a_folder_is_evaluated_tree_by_tree(tmp_path):

@@ -85,4 +85,5 @@ def test_a_data_set_has_its_sizes_and_classes():
 def test_a_recipe_has_what_is_asked_of_it_most():
     _, found = rows("recipes")
     assert found["vid"].startswith("vid 128 0.1 200 × 0.2 after 60, 120, 160 Ahn et al., CVPR 2019, arXiv:1904.05835")
+    assert found["concepts"].startswith("concepts 64 0.001 150 down 1 powers of 10 Cheng et al., CVPR 2020")
     assert found["crd"].startswith("crd 64 0.05 (0.01) 240 × 0.1 after 150, 180, 210 Tian")

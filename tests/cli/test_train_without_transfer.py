@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import shutil
@@ -11,7 +12,9 @@ import torch
 from commands import call
 from PIL import Image
 
-from ignite_kd import load_weights, models
+from ignite_kd import data, load_weights, models
+from ignite_kd.data.split import SplitSpec, split
+from ignite_kd.devices import name_of
 from ignite_kd.weights import read_card
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +55,27 @@ def test_a_training_leaves_weights_with_a_card_a_record_and_a_line_an_epoch():
     assert card["model"] == "mlp_8"
     assert card["dataset"] == "shapes"
     assert card["results"]["test"]["last"]["accuracy"] > 0
+
+
+def test_a_card_holds_what_is_needed_to_believe_and_to_repeat_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ignite-kd", *COMMAND.split()])
+    assert call(f"{COMMAND} --max-epochs 2 --seed 3").status == 0
+    record, card, shapes = json.loads(Path("run/run.json").read_text()), read_card("net.th"), data.load("shapes")
+    validation = split(shapes.train.labels, SplitSpec(2000, samples_per_class=20))
+    assert card["data"] == {
+        "digest": shapes.digest(), "classes": 10, "split": validation.to_json(),
+    }  # fmt: skip
+    assert card["image_size"] == 32
+    assert (card["recipe"], card["seed"], card["epochs"], card["loss"]) == ("vid", 3, 2, ["1 ce"])
+    assert card["command"] == f"ignite-kd {COMMAND}"
+    assert card["device"] == name_of(torch.device("cpu")) != ""
+    assert card["minutes"] == pytest.approx(record["seconds"] / 60, abs=0.006)
+    assert card["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert card["sha256"] == hashlib.sha256(Path("net.th").read_bytes()).hexdigest()
+    told = call("evaluate net.th --device cpu").out.splitlines()[-1]
+    assert told == "check    matches its card (sha256, model, classes, data, split, test accuracy)"
+    told = call("evaluate net.th --device cpu --split validation").out.splitlines()[-1]
+    assert told == "check    matches its card (sha256, model, classes, data, split, validation accuracy)"
 
 
 def test_the_test_set_is_read_at_the_end_only_and_last_and_best_are_told_apart():

@@ -170,3 +170,45 @@ def test_sixteen_bits_a_pixel_become_eight(root):
     batch = next(iter(load(root, batch_size=1, image_size=16).validation))
     expected = (torch.full((3,), 100 / 255) - torch.tensor(MEAN)) / torch.tensor(STD)
     torch.testing.assert_close(batch.images[0, :, 8, 8], expected)
+
+
+def squeezed(path, edge):
+    return tv.normalize(tv.to_tensor(tv.resize(Image.open(path), [edge, edge])), MEAN, STD)
+
+
+@pytest.mark.parametrize("views", ["squash", "squash-crop", "strong"])
+def test_evaluation_sees_the_whole_image_where_it_is_squeezed(root, views):
+    (batch,) = load(root, batch_size=12, image_size=64, views=views).validation
+    for image, (path, _) in zip(batch.images, datasets.ImageFolder(str(root / "val")).samples, strict=True):
+        assert torch.allclose(image, squeezed(path, 64), atol=1e-5)
+
+
+def test_squashed_images_are_learned_from_as_they_are(root):
+    data = load(root, image_size=64, views="squash")
+    for batch in data.train:
+        for image, index in zip(batch.images, batch.indices, strict=True):
+            assert torch.allclose(image, squeezed(data.train.samples[index][0], 64), atol=1e-5)
+
+
+def test_augmented_images_are_parts_of_the_larger_square_perhaps_flipped(root):
+    data, flipped = load(root, image_size=56, views="squash-crop"), 0
+    for batch in data.train:
+        for image, index in zip(batch.images, batch.indices, strict=True):
+            larger = squeezed(data.train.samples[index][0], 64)
+            for whole in (larger, larger.flip(2)):
+                parts = whole.unfold(1, 56, 1).unfold(2, 56, 1)  # every place of the part: 9 × 9
+                found = torch.isclose(parts, image[:, None, None], atol=1e-5).all(dim=(0, 3, 4)).any()
+                if found:
+                    flipped += whole is not larger
+                    break
+            else:
+                pytest.fail("no part of the larger square")
+    assert 0 < flipped < 27
+
+
+def test_strong_views_differ_from_each_other_and_unknown_ones_are_refused(root):
+    loader = load(root, image_size=56, views="strong").train
+    one, other = ({int(i): t for b in loader for i, t in zip(b.indices, b.images, strict=True)} for _ in range(2))
+    assert not any(torch.equal(one[i], other[i]) for i in range(27))
+    with pytest.raises(UserError, match="unknown views 'squish'; did you mean 'squash'"):
+        load(root, views="squish")

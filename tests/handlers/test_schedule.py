@@ -4,7 +4,7 @@ import torch
 from ignite.engine import Events
 
 from ignite_kd import StudentEngine
-from ignite_kd.handlers import OneCycle, StepSchedule
+from ignite_kd.handlers import LogSpace, OneCycle, Plateau, StepSchedule
 from ignite_kd.heads import CrossEntropy
 
 
@@ -52,3 +52,41 @@ def test_a_group_with_a_rate_of_its_own_learns_so_many_times_as_fast():
     StepSchedule(0.5, (1,), 0.1).attach(student)
     student.run([(torch.zeros(2, 4), torch.tensor([0, 1]))], max_epochs=2)
     assert [group["lr"] for group in student.optimizer.param_groups] == [0.05, 0.0125]
+
+
+@pytest.mark.parametrize(("epochs", "decades"), [(150, 1.0), (7, 2.0), (1, 1.0), (5, 0.0)])
+def test_the_logarithmic_rate_is_numpys_log_space(epochs, decades):
+    ours = LogSpace(0.03, epochs, decades)
+    theirs = np.logspace(np.log10(0.03), np.log10(0.03) - decades, epochs)
+    assert [ours(done) for done in range(epochs)] == pytest.approx(theirs.tolist(), rel=1e-12)
+
+
+def on_a_plateau(losses, plateau_of, state=None):
+    """The rates of epochs that end with these validation losses, and the plateau."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    student = StudentEngine(model, torch.optim.SGD(model.parameters(), lr=1.0))
+    CrossEntropy().attach(student)
+    plateau = plateau_of(student)
+    if state is not None:
+        plateau.load_state_dict(state[0])
+        student.optimizer.load_state_dict(state[1])
+    given, rates = iter(losses), []
+    student.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda engine: engine.state.metrics.update({"validation/loss": next(given)})
+    )
+    plateau.attach(student)
+    student.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda engine: rates.append(engine.optimizer.param_groups[0]["lr"])
+    )
+    student.run([(torch.zeros(2, 4), torch.tensor([0, 1]))], max_epochs=len(losses))
+    return rates, (plateau.state_dict(), student.optimizer.state_dict())
+
+
+def test_the_rate_falls_after_more_epochs_without_a_lower_loss_than_patience_and_goes_on_from_its_state():
+    plateau_of = lambda student: Plateau(student, factor=0.3, patience=2)  # noqa: E731
+    losses = [5.0, 4.0, 4.0, 4.5, 4.1, 4.2, 3.0, 3.1, 3.1, 3.1]
+    rates, _ = on_a_plateau(losses, plateau_of)
+    assert rates == pytest.approx([1, 1, 1, 1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.09])
+    first, state = on_a_plateau(losses[:4], plateau_of)
+    rest, _ = on_a_plateau(losses[4:], plateau_of, state)
+    assert first + rest == rates

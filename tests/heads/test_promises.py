@@ -21,10 +21,10 @@ every_head_with_a_teacher = pytest.mark.parametrize("name", [name for name in he
 
 # What a head cannot do without. Sixteen negatives are all that there are, so that nothing depends on the draw.
 SETTINGS = {name: {"labels": torch.arange(20) % CLASSES, "negatives": 16} for name in ("crd", "wcord")}
-SAME_WIDTH = ("fsp", "kdsvd")  # compare channel by channel: they refuse other widths when they are built
+SAME_WIDTH = ("fsp", "kdsvd", "imitation")  # compare channel by channel: they refuse other widths when they are built
 ORDERED = ("cc",)  # multiplies the differences of consecutive rows, as released
 # Zero where student and teacher say the same. The others compare what projectors make of it, or bound from below.
-ZERO = ("kd", "at", "sp", "rkd", "pkt", "fsp", "nst", "kdsvd", "dkd", "dist", "logit-standardization")
+ZERO = ("kd", "at", "sp", "rkd", "pkt", "fsp", "nst", "kdsvd", "dkd", "dist", "logit-standardization", "imitation")
 # A bias right before a batch norm, which subtracts it again: rounding apart, its gradient is zero.
 SUBTRACTED = re.compile(r"(regressors|connectors)\.\d+\.conv\.bias|translator\.[036]\.bias")
 

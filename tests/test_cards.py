@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from ignite_kd.cards import accuracy_of, any_card, card_path, read_card, save_with_card
+from ignite_kd.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"model": ["wrn_16_1"]}, "its model should be a text"),
+        ({"num_classes": "ten"}, "its num_classes should be a number, not 'ten'"),
+        ({"data": 1}, "its data should be an object"),
+        ({"data": {"split": "x"}}, r"its data\.split should be an object"),
+        ({"quirks": ["decay"]}, "its quirks should be an object"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_named(tmp_path, card, words):
+    save_with_card(tmp_path / "w.th", b"weights", card)
+    for read in (any_card, read_card):
+        with pytest.raises(UserError, match=rf"w\.th\.json is damaged: {words}"):
+            read(tmp_path / "w.th")
+
+
+def test_any_card_is_read_whosever_it_is(tmp_path):
+    save_with_card(tmp_path / "w.th", b"weights", {"model": "a", "teacher": None, "results": None})
+    (tmp_path / "w.th").write_bytes(b"others")
+    assert any_card(tmp_path / "w.th")["model"] == "a"
+    with pytest.warns(UserWarning, match="checksums differ"):
+        assert read_card(tmp_path / "w.th") is None
+
+
+def test_any_file_may_have_a_card(tmp_path):
+    assert save_with_card(tmp_path / "w.pt2", b"one", {"a": 1}) is None
+    assert save_with_card(tmp_path / "w.pt2", b"two", {"a": 2}) == tmp_path / "w.pt2.previous"
+    assert json.loads(card_path(tmp_path / "w.pt2.previous").read_text())["a"] == 1
+    assert (tmp_path / "w.pt2").read_bytes() == b"two" and read_card(tmp_path / "w.pt2")["a"] == 2
+
+
+@pytest.mark.parametrize(
+    ("card", "accuracy"),
+    [
+        ({"results": {"test": {"last": 0.5, "best": 0.6}}}, 0.5),
+        ({"results": {"test": {"last": {"accuracy": 0.5}}}}, 0.5),
+        ({"results": {"test": {"last": 0.5, "best": 0.6}}, "which": "best"}, 0.6),
+        ({"results": {"test": {"best": 0.6}}}, None),
+        ({"results": {"test": None}}, None),
+        ({"results": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_accuracy_that_a_card_claims(card, accuracy):
+    assert accuracy_of(card, "test") == accuracy
