@@ -17,11 +17,9 @@ from ignite_kd.cli.nets import (
     prepared,
     recipe_of,
     suggest,
-    truth,
-    unused,
     weights_in,
 )
-from ignite_kd.cli.options import command_line, option
+from ignite_kd.cli.options import command_line, option, truth, unused
 from ignite_kd.cli.training import TrainingCommand, TwoTrainings, plan_of
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes import concepts

@@ -17,6 +17,8 @@ from ignite_kd.cli.options import (
     option,
     seed_option,
     students_options,
+    truth,
+    unused,
 )
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.recipes import Recipe, concepts, get
@@ -29,24 +31,10 @@ __all__ = [
     "prepared",
     "recipe_of",
     "suggest",
-    "truth",
-    "unused",
     "weights_in",
 ]
 
 WEIGHTS = "last.th"  # in a run's folder
-
-
-def truth(name: str, group: str, default: bool, help: str) -> Decorator:
-    """An option that takes true or false, and alone means true."""
-    return option(
-        name, group=group, type=bool, default=default, is_flag=False, flag_value="true", metavar="BOOL", help=help
-    )
-
-
-def unused(*names: str, group: str = "Run", default: Any = "") -> Decorator:
-    """An option of the original scripts that changes nothing here."""
-    return option(*names, group=group, default=default, show_default=False, help="Accepted, without effect.")
 
 
 def net_options(dataset: str, rate: float, decades: float, logspace: bool, print_every: int) -> Decorator:

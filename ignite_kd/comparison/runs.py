@@ -33,6 +33,7 @@ class Run:
     data_dir: str | None = None
     image_size: int | None = None
     normalisation: str = "dataset"
+    views: str = "usual"  # how a folder's images are cut
     loss: str | None = None
     teacher: str | None = None  # the file
     teacher_sha256: str | None = None
@@ -109,6 +110,7 @@ def _of_file(path: str) -> Run:
         data=card.get("data") or {},
         image_size=known.options.get("image_size") if known else None,
         normalisation=_normalisation(card.get("dataset"), (card.get("quirks") or {}).get("normalisation")),
+        views=card.get("views") or "usual",
         loss=" + ".join(map(str, card.get("loss") or ())) or None,
         epochs=card.get("epochs"),
         planned=card.get("epochs"),
@@ -133,6 +135,7 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "data_dir": plan.get("data_dir"),
         "image_size": plan.get("image_size"),
         "normalisation": _normalisation(plan["dataset"], plan["recipe"].get("normalisation")),
+        "views": plan["recipe"].get("views", "usual"),
         "loss": " + ".join(f"{term['factor']:g} {term['method']}" for term in terms),
         "teacher": plan.get("teacher_path"),
         "teacher_sha256": (record.get("identity") or {}).get("teacher_sha256"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ class Candidates:
 
     Args:
         pictures: names → N × 3 × H × W, uint8.
-        normalised: (names, a run's word for its normalisation) → the same as networks want them.
         masks: candidates × H × W, True on the object; None where nobody knows them.
     """
 
@@ -39,8 +37,11 @@ class Candidates:
     classes: int
     image_size: int
     pictures: Callable[[Sequence[str]], Tensor]
-    normalised: Callable[[Sequence[str], str], Tensor]
     masks: Tensor | None
+
+    def normalised(self, names: Sequence[str], word: str) -> Tensor:
+        """As networks want them that learned with this word for their normalisation."""
+        return data.normalise(self.pictures(names), *normalisation(self.dataset, word))
 
     def on_grid(self, rule: str, grid: int, expanded: int | None = None) -> tuple[tuple[Tensor, Tensor] | None, str]:
         """((foreground, background), how they came about in words); None of the rule `none`."""
@@ -101,12 +102,9 @@ def candidates_of(
     def pictures(wanted: Sequence[str]) -> Tensor:
         return source.images[[number[name] for name in wanted]]
 
-    def normalised(wanted: Sequence[str], word: str) -> Tensor:
-        return data.normalise(pictures(wanted), *normalisation(dataset, word))
-
     masks = None if source.masks is None else source.masks[chosen]
     edge = source.images.shape[-1]
-    return Candidates(names, run.dataset, dataset.digest(), dataset.num_classes, edge, pictures, normalised, masks)
+    return Candidates(names, run.dataset, dataset.digest(), dataset.num_classes, edge, pictures, masks)
 
 
 def _of_folder(
@@ -115,22 +113,19 @@ def _of_folder(
     tree = "train" if part == "train" else "test" if (Path(data_dir) / "test").is_dir() else "val"
     size = run.image_size or 32
 
-    def reader(**form: Any) -> tuple[Callable[[Sequence[str]], Tensor], list[str], int, str]:
-        files, classes, digest = folder_to_evaluate(
-            data_dir, tree, 1, image_size=size, num_workers=0, choose=lambda n: shuffled(n, seed)[:count], **form
-        )
-        top = Path(data_dir) / tree
-        names = [f"{tree}/{Path(path).relative_to(top).as_posix()}" for path, _ in files.samples]
-        place = {name: i for i, name in enumerate(names)}
-        return lambda wanted: files.images([place[name] for name in wanted]), names, len(classes), digest
+    files, classes, digest = folder_to_evaluate(
+        data_dir, tree, 1, image_size=size, num_workers=0, views=run.views, mean=(0.0,) * 3, std=(1.0,) * 3,
+        choose=lambda n: shuffled(n, seed)[:count],
+    )  # fmt: skip
+    top = Path(data_dir) / tree
+    names = [f"{tree}/{Path(path).relative_to(top).as_posix()}" for path, _ in files.samples]
+    place = {name: i for i, name in enumerate(names)}
 
-    normalised, names, classes, digest = reader()
-    seen, *_ = reader(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    def pictures(wanted: Sequence[str]) -> Tensor:
+        return (255 * files.images([place[name] for name in wanted])).round().to(torch.uint8)
+
     masks = None
     if mask_dir is not None:
         segmentations = mask_files(mask_dir, [name.removeprefix(f"{tree}/") for name in names])
         masks = torch.stack([read_segmentation(path, size, mask_kind) for path in segmentations]) > 0
-    return Candidates(
-        names, run.dataset or "folder", digest, classes, size,
-        lambda wanted: (255 * seen(wanted)).round().to(torch.uint8), lambda wanted, word: normalised(wanted), masks,
-    )  # fmt: skip
+    return Candidates(names, "folder", digest, len(classes), size, pictures, masks)

@@ -99,7 +99,8 @@ class Desk:
         made = describe(
             subject.run.model, asked.layer, self.constants, engine or asked.engine,
             asked.seed if seed is None else seed, asked.probes, digest=self.candidates.digest,
-            size=self.candidates.image_size, normalisation=subject.run.normalisation, noise_of=self.device.type,
+            size=self.candidates.image_size, normalisation=subject.run.normalisation, views=subject.run.views,
+            noise_of=self.device.type,
         )  # fmt: skip
         weights = {epoch: subject.digest(epoch) for epoch in (subject.epochs[-1:] if last else subject.epochs)}
         if path is not None:

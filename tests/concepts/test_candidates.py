@@ -94,3 +94,16 @@ def test_what_is_not_there_is_said(tree):
     (tree / "segmentations" / "class1" / "3.png").unlink()
     with pytest.raises(UserError, match=r"no masks for 1 of 10 images \(class1/3.jpg"):
         candidates_of(folder, "train", 10, seed=0, mask_dir=str(tree / "segmentations"))
+
+
+def test_images_are_cut_as_the_run_cut_them(tmp_path):
+    """The outer columns of a wide photograph are white: cut away where the middle is taken, there where all is."""
+    for part in ("train", "val"):
+        path = tmp_path / part / "one" / "wide.png"
+        path.parent.mkdir(parents=True)
+        pixels = np.zeros((20, 60, 3), dtype=np.uint8)
+        pixels[:, :15] = pixels[:, 45:] = 255
+        Image.fromarray(pixels).save(path)
+    for views, brightest in (("usual", 0), ("squash", 255)):
+        found = candidates_of(run("folder", image_size=20, data_dir=str(tmp_path), views=views), "train", 1, seed=0)
+        assert found.pictures(found.names).max() == brightest
