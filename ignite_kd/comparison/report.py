@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ignite_kd.comparison.result import Comparison
+from ignite_kd.markdown import table
 
 __all__ = ["markdown"]
 
@@ -45,7 +46,7 @@ def _recorded(found: Comparison) -> list[str]:
             [row.name, row.model, f"{row.parameters:,}", told.loss or "-", epochs, _number(told.minutes, "{:.1f}")]
             + [_number(value, "{:.2%}") for value in accuracies]
         )
-    return _table(head, rows, words=(0, 1, 3))
+    return table(head, rows, words=(0, 1, 3))
 
 
 def _measured(found: Comparison) -> list[str]:
@@ -65,7 +66,7 @@ def _measured(found: Comparison) -> list[str]:
             )
         ]
         rows.append(cells)
-    return _table(head, rows, words=(0, 4))
+    return table(head, rows, words=(0, 4))
 
 
 def _alignments(found: Comparison) -> list[str]:
@@ -77,7 +78,7 @@ def _alignments(found: Comparison) -> list[str]:
     for name, alignment in alignments.items():
         values = alignment.same()
         rows.append([name, alignment.other, *(_number(values.get(stage), "{:.3f}") for stage in stages)])
-    return _table(["run", "with", *stages], rows, words=(0, 1))
+    return table(["run", "with", *stages], rows, words=(0, 1))
 
 
 def _classes(found: Comparison, shown: Sequence[int]) -> list[str]:
@@ -89,7 +90,7 @@ def _classes(found: Comparison, shown: Sequence[int]) -> list[str]:
         + [_number(100 * values[i], "{:+.1f}") for values in differences.values()]
         for i in shown
     ]
-    return _table(head, rows, words=(0,))
+    return table(head, rows, words=(0,))
 
 
 def _telling_classes(found: Comparison) -> list[int]:
@@ -111,20 +112,6 @@ _MEASURED = (
     "teacher's, the mean over an image's classes taken off."
 )
 _CKA = "Stages of one name; minibatches of 256, unbiased: 1 is the same arrangement of the images, 0 an unrelated one."
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int]) -> list[str]:
-    """Aligned Markdown; columns of `words` to the left, numbers to the right."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    aligned = [
-        "| " + " | ".join(f"{cell:{'<' if i in words else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |"
-        for row in cells
-    ]
-    rule = "|" + "|".join(
-        "-" * (width + 2) if i in words else "-" * (width + 1) + ":" for i, width in enumerate(widths)
-    )
-    return [aligned[0], f"{rule}|", *aligned[1:]]
 
 
 def _number(value: float | None, form: str) -> str:
