@@ -76,5 +76,5 @@ def add_legend(figure: Any, axes: Any) -> None:
     """Below the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels))
-    columns = max(1, min(len(labels), 60 // (longest + 6)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+    columns = max(1, min(len(labels), 52 // (longest + 6)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=10, frameon=False)

@@ -38,7 +38,7 @@ def heat_maps(explanation: Explanation, folder: Path) -> Iterator[Picture]:
             "Bright cells are those that the layer looks at, dark ones those that it discards; dots are concepts"
             + ("; the line is the object's outline. " if explanation.foreground is not None else ". ")
             + f"{shown}; all networks are on one scale.",
-            f"Entropy maps of {network.name} after epochs {epochs}, beside the images: {min(count, _IMAGES)} of {count}.",
+            f"Entropy maps of {network.name} after epochs {epochs}, beside the images.",
         )
 
 

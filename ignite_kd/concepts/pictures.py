@@ -151,7 +151,7 @@ def _stability(explanation: Explanation, folder: Path) -> Iterator[Picture]:
             value, (word, alpha) = network.stability[kind], kinds[kind]
             y = line + height * (i - (len(known) - 1) / 2)
             axes.barh(y, value, height * 0.92, color=colour(line), alpha=alpha if len(known) > 1 else 1)
-            axes.text(1.02, y, f"{word} {value:.2f}", va="center", fontsize=7)  # where the line is not
+            axes.text(1.02, y, f"{word} {value:.2f}", va="center", fontsize=9)  # where the line is not
             told.append(f"{network.name} {word} {value:.2f}")
     if explanation.noise is not None:
         axes.axvline(explanation.noise, color="black", linestyle="--", linewidth=1.2, label="other noise alone")
@@ -188,13 +188,13 @@ def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
     for axes, (name, found) in zip(panels, known.items(), strict=False):
         tidy(axes)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=10)
         for place, _, (apart, low, high) in found:
             axes.plot([low, high], [place, place], color=colour(place), linewidth=2)
             axes.plot(apart, place, **style(place))
         axes.axvline(0, color="black", linewidth=0.8)
         axes.locator_params(axis="x", nbins=4)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(labelsize=9)
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.1)
     for axes in panels[len(known) :]:

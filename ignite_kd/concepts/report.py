@@ -53,7 +53,8 @@ def _asked(explanation: Explanation) -> str:
         "" if explanation.foreground is not None else " Nobody knows where the objects are: all cells count alike."
     )
     return (
-        f"How much of {images_of(explanation)} does layer {layers} discard, and which cells does it use? A concept is a cell whose entropy lies more than {explanation.margin:g} nats "
+        f"How much of {images_of(explanation)} does layer {layers} discard, and which cells does it use? "
+        f"A concept is a cell whose entropy lies more than {explanation.margin:g} nats "
         f"({explanation.margin_rule}) below that of the ground. {_engine(explanation.engine)}{unknown}"
     )
 
