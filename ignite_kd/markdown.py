@@ -1,4 +1,4 @@
-"""Tables in Markdown that read well in a terminal too."""
+"""Tables that read well as Markdown and in a terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["table"]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int]) -> list[str]:
-    """Aligned lines; columns of `words` to the left, numbers to the right."""
-    cells = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in (head, *rows)]
+    """Aligned Markdown; columns of `words` to the left, numbers to the right."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     aligned = [
         "| " + " | ".join(f"{cell:{'<' if i in words else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |"

@@ -3,7 +3,7 @@
 import torch
 
 from ignite_kd.concepts import metrics
-from ignite_kd.concepts.explanation import Explained, Explanation
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
 from ignite_kd.concepts.numbers import numbers
 
 EPOCHS = [0, 2, 5, 10]
@@ -35,15 +35,28 @@ def explained(name="alone", maps=None, foreground=None, epochs=None, distances=D
     counted = {kind: metrics.counts(found, where) for kind, where in cells.items()}
     moved = None if distances is None else torch.tensor(distances, dtype=torch.float64)
     speeds = {} if moved is None else {kind: metrics.learning_speed(found, moved) for kind, found in counted.items()}
+    stable = {kind: metrics.stability(found, where) for kind, where in cells.items()}
+    each = {"N": counted["total"][:, -1], "rho_all": stable["total"]}
+    if masks:
+        on, off = counted["foreground"], counted["background"]
+        each |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": metrics.ratios(on, off)[:, -1]}
+        each["rho"] = stable["foreground"]
+    if moved is not None:
+        each["D"] = moved[metrics.best_checkpoints(counted["foreground" if masks else "total"])]
     known = {
         "name": name, "about": {"network": "wrn_10_1", "loss": "1 ce"}, "layer": "pooled",
         "epochs": EPOCHS if epochs is None else epochs, "maps": maps, "distances": moved, "level": level,
         "foreground": counted.get("foreground"), "background": counted.get("background"), "total": counted["total"],
         "speed": speeds.get("foreground" if masks else "total"), "background_speed": speeds.get("background"),
-        "stability": {kind: float(metrics.stability(found, where).mean()) for kind, where in cells.items()},
+        "stability": {kind: float(values.mean()) for kind, values in stable.items()},
+        "numbers": {name: _number(values.double()) for name, values in each.items()},
         "fates": {"kept": len(maps), "the object is discarded more than the ground": 2}, "never": 0,
     }  # fmt: skip
     return Explained(**(known | changes))
+
+
+def _number(values):
+    return Number(float(values.mean()), float(values.std(correction=0)))
 
 
 def explanation(*networks, foreground=None, masks=True, **changes):

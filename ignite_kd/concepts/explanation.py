@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ignite_kd.concepts.metrics import LearningSpeed
 
-__all__ = ["Explained", "Explanation"]
+__all__ = ["Explained", "Explanation", "Number"]
+
+
+class Number(NamedTuple):
+    """A mean over images and their standard deviation; of D that is the published D_mean and D_std. None: no number."""
+
+    value: float | None
+    spread: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +29,18 @@ class Explained:
         layer: that was measured.
         epochs: of the checkpoints, T ascending.
         maps: images × T × S × S entropies, of the images that all networks kept.
-        distances: T, how far the layer's weights had moved (in multiples of their first norm); None where the run has no
-            weight path.
+        distances: T, how far the layer's weights had moved (in multiples of their first norm); None where the run has
+            no weight path.
         level: T, the mean entropy of the background.
         foreground, background: images × T, concepts there; None without masks, when `total` alone is known.
         total: images × T.
         speed: of the foreground's concepts (of all, without masks); None without distances.
         background_speed: the same of the background.
-        stability: by `foreground`, `background` and `total`: the mean over images.
+        stability: by `foreground`, `background` and `total`: the mean over images; NaN of one checkpoint alone.
         fates: why candidates were dropped, and how many were kept; reason → number.
         never: maps whose sigma never reached the threshold.
+        numbers: what the tables show, at the last checkpoint, by `N_fg`, `N_bg`, `N`, `ratio`, `D`, `rho`, …, see
+            `conclusion.NUMBERS`.
     """
 
     name: str
@@ -49,6 +58,7 @@ class Explained:
     stability: dict[str, float]
     fates: dict[str, int]
     never: int
+    numbers: dict[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +74,12 @@ class Explanation:
         engine: `sampled` or `linear`.
         deviation: of the linear maps from sampled ones of some images, in words; None of the sampled engine.
         noise: stability of one checkpoint under other noise, as if noises were epochs; None where it was not measured.
-        differences: `name: number` → (difference to the first network, lower and upper end of a 95 % interval over images).
+        differences: `name: number` → (difference to the first network, lower and upper end of a 95 % interval over
+            images); of a method with several seeds `method: number`, from the mean of the first method's.
         settings: constants, seeds, data, versions, command.
+        groups: method → its networks, where there are several seeds of one.
+        sweep: other margins → network → its numbers with it.
+        notes: what else a reader has to know, a line each.
     """
 
     networks: list[Explained]
@@ -80,3 +94,6 @@ class Explanation:
     noise: float | None
     differences: dict[str, tuple[float, float, float]]
     settings: dict[str, Any]
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    sweep: dict[float, dict[str, dict[str, Number]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

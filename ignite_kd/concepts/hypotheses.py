@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ignite_kd.concepts.explanation import Explained, Explanation
-from ignite_kd.concepts.numbers import Value, difference, interval, numbers, shown
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.numbers import Comparison, comparisons, difference, interval, shown
 
 __all__ = ["CONTRARY", "HOLDS", "HYPOTHESES", "UNKNOWN", "UNTOLD", "Claim", "sentences", "verdict"]
 
@@ -47,30 +47,35 @@ def verdict(claim: Claim, found: tuple[float, float, float] | None) -> str:
 
 
 def sentences(explanation: Explanation, claim: Claim) -> Iterator[tuple[str, str, str]]:
-    """(network, verdict, its numbers in words) of each network but the first."""
-    first, *others = explanation.networks
-    for network in others:
-        found = difference(explanation, network, claim.number)
+    """(name, verdict, its numbers in words) of each network, or method, but the first."""
+    for compared in comparisons(explanation):
+        found = difference(explanation, compared.name, claim.number)
         judged = verdict(claim, found)
-        yield network.name, judged, _numbers(explanation, claim, first, network, found, judged)
+        yield (
+            _named(compared.name, compared.members),
+            judged,
+            _numbers(explanation, claim.number, compared, found, judged),
+        )
 
 
 def _numbers(
     explanation: Explanation,
-    claim: Claim,
-    first: Explained,
-    network: Explained,
+    name: str,
+    compared: Comparison,
     found: tuple[float, float, float] | None,
     judged: str,
 ) -> str:
-    name = claim.number
-    mine, theirs = (numbers(one).get(name) for one in (network, first))
+    mine, theirs = compared.value(name), compared.value(name, of_base=True)
     if mine is None or theirs is None:
-        who = [one.name for one, value in ((network, mine), (first, theirs)) if value is None]
+        who = [who for who, value in ((compared.name, mine), (compared.base_name, theirs)) if value is None]
         return f"{name} of {' and '.join(who)} is not known."
-    here, there = (shown(explanation, name, Value(value.mean)) for value in (mine, theirs))
-    text = f"{name} is {here} against {there} of {first.name}"
+    here, there = (shown(explanation, name, Number(value, None)) for value in (mine, theirs))
+    text = f"{name} is {here} against {there} of {_named(compared.base_name, compared.base)}"
     if found is None:
         return f"{text}; no interval of the difference is known."
     reason = {UNTOLD: ", which contains 0", CONTRARY: ", on the other side of 0"}.get(judged, "")
     return f"{text}, a difference of {interval(name, found)}{reason}."
+
+
+def _named(name: str, members: Sequence[Explained]) -> str:
+    return f"{name} (mean of {len(members)} seeds)" if len(members) > 1 else name

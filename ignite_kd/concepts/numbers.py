@@ -1,72 +1,116 @@
-"""The numbers in which the paper compares two trainings, by the names that tables and differences use."""
+"""The numbers in which the paper compares trainings, by the names that tables and differences use."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import Tensor
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
 
-from ignite_kd.concepts.explanation import Explained, Explanation
-from ignite_kd.concepts.metrics import ratios
-
-__all__ = ["FORMS", "MEANINGS", "Value", "difference", "images_of", "interval", "numbers", "shown"]
+__all__ = [
+    "FORMS",
+    "MEANINGS",
+    "Comparison",
+    "columns",
+    "comparisons",
+    "difference",
+    "engine_note",
+    "images_of",
+    "interval",
+    "numbers",
+    "shown",
+]
 
 MEANINGS = {
     "N_fg": "concepts on the object",
     "N_bg": "concepts on the ground",
-    "N_total": "concepts",
+    "N": "concepts",
     "ratio": "part of the concepts that is on the object",
     "D_mean": "distance of the weights where an image has most concepts",
     "D_std": "its standard deviation over images",
     "variance": "its variance over images",
-    "rho": "part of all concepts ever had that is there at the end",
+    "rho": "part of all concepts ever had on the object that is there at the end",
+    "rho_all": "part of all concepts ever had that is there at the end",
 }
-FORMS = {"N_fg": ".2f", "N_bg": ".2f", "N_total": ".2f", "D_mean": ".3g", "D_std": ".3g", "variance": ".3g"}  # else .3f
+FORMS = {"N_fg": ".2f", "N_bg": ".2f", "N": ".2f", "D_mean": ".3g", "D_std": ".3g", "variance": ".3g"}  # else .3f
 
 _ABOUT = "≈\N{NO-BREAK SPACE}"
 
 
-class Value(NamedTuple):
-    """A number of a network, and its standard deviation over images where it is a mean over them."""
-
-    mean: float
-    spread: float | None = None
-
-
-def numbers(network: Explained) -> dict[str, Value]:
-    """Those that are known of it, by their names in `MEANINGS`: counts and ratio at the last checkpoint."""
-    found = {}
-    if network.foreground is None or network.background is None:
-        found["N_total"] = _over_images(network.total)
-        of = "total"
-    else:
-        found["N_fg"] = _over_images(network.foreground)
-        found["N_bg"] = _over_images(network.background)
-        found["ratio"] = _over_images(ratios(network.foreground, network.background))
-        of = "foreground"
+def numbers(network: Explained) -> dict[str, Number]:
+    """Those that are known of it, by their names in `MEANINGS`; without masks those of all cells."""
+    names = ("N", "rho_all") if network.foreground is None else ("N_fg", "N_bg", "ratio", "rho")
+    found = {name: network.numbers[name] for name in names if name in network.numbers}
+    if "D" in network.numbers:
+        found["D_mean"] = network.numbers["D"]
+        found["D_std"] = Number(network.numbers["D"].spread, None)
     if network.speed is not None:
-        found["D_mean"] = Value(network.speed.mean, network.speed.std if len(network.maps) > 1 else None)
-        found["D_std"] = Value(network.speed.std)
-        found["variance"] = Value(network.speed.variance)
-    if of in network.stability:
-        found["rho"] = Value(network.stability[of])
+        found["variance"] = Number(network.speed.variance, None)
+    return {name: found[name] for name in MEANINGS if name in found}
+
+
+def columns(explanation: Explanation) -> list[str]:
+    """The numbers that some network has, in one order."""
+    known = {name for network in explanation.networks for name in numbers(network)}
+    return [name for name in MEANINGS if name in known]
+
+
+class Comparison(NamedTuple):
+    """What is held against what: networks, or methods, of whose seeds the mean is taken."""
+
+    name: str
+    members: list[Explained]
+    base_name: str
+    base: list[Explained]
+
+    def value(self, number: str, of_base: bool = False) -> float | None:
+        """None where one of them lacks it."""
+        found = [numbers(one).get(number, Number(None, None)).value for one in (self.base if of_base else self.members)]
+        known = [value for value in found if value is not None and math.isfinite(value)]
+        return sum(known) / len(known) if len(known) == len(found) else None
+
+
+def comparisons(explanation: Explanation) -> list[Comparison]:
+    """Every method with the first one; a network that is a method's only one with the first network."""
+    by_name = {network.name: network for network in explanation.networks}
+    group_of = {member: group for group, members in explanation.groups.items() for member in members}
+    first = explanation.networks[0]
+    base = group_of.get(first.name)
+    found = []
+    for name in dict.fromkeys(group_of.get(name, name) for name in by_name):
+        if name in (base, first.name):
+            continue
+        if base and name in explanation.groups:
+            told = base, _members(by_name, explanation.groups[base])
+        else:
+            told = first.name, [first]
+        found.append(Comparison(name, _members(by_name, explanation.groups.get(name, [name])), *told))
     return found
 
 
-def difference(explanation: Explanation, network: Explained, name: str) -> tuple[float, float, float] | None:
-    """To the first network, with the ends of its interval; None where it was not measured."""
-    found = explanation.differences.get(f"{network.name}: {name}")
+def difference(explanation: Explanation, name: str, number: str) -> tuple[float, float, float] | None:
+    """Of a network or a method to the first one, with the ends of its interval; None where it was not measured."""
+    found = explanation.differences.get(f"{name}: {number}")
     return found if found is not None and all(map(math.isfinite, found)) else None
 
 
-def shown(explanation: Explanation, name: str, value: Value | None) -> str:
+def engine_note(explanation: Explanation) -> str:
+    """How far off everything is that was made of the maps; empty for the engine that is the measure."""
+    if explanation.engine == "sampled":
+        return ""
+    told = explanation.deviation or "not measured"
+    return f"≈: by the {explanation.engine} engine. Deviation of its maps from sampled ones: {told}."
+
+
+def shown(explanation: Explanation, name: str, number: Number | None) -> str:
     """As tables have it; ≈ before what the linear engine makes inexact, a dash for what nobody knows."""
-    if value is None or not math.isfinite(value.mean):
+    if number is None or number.value is None or not math.isfinite(number.value):
         return "–"
     form = FORMS.get(name, ".3f")
-    spread = "" if value.spread is None else f" ± {value.spread:{form}}"
-    return f"{'' if explanation.engine == 'sampled' else _ABOUT}{value.mean:{form}}{spread}"
+    alone = number.spread is None or len(explanation.images) == 1  # one image has no spread
+    spread = "" if alone else f" ± {number.spread:{form}}"
+    return f"{'' if explanation.engine == 'sampled' else _ABOUT}{number.value:{form}}{spread}"
 
 
 def interval(name: str, found: tuple[float, float, float]) -> str:
@@ -82,6 +126,5 @@ def images_of(explanation: Explanation) -> str:
     return f"{count} image{'s' * (count > 1)}"
 
 
-def _over_images(values: Tensor) -> Value:
-    last = values[:, -1].double()
-    return Value(float(last.mean()), float(last.std(correction=0)) if len(last) > 1 else None)
+def _members(by_name: dict[str, Explained], names: Sequence[str]) -> list[Explained]:
+    return [by_name[name] for name in names]

@@ -12,7 +12,7 @@ from ignite_kd.concepts.drawing import WIDTH, Picture, add_legend, colour, label
 from ignite_kd.concepts.explanation import Explained, Explanation
 from ignite_kd.concepts.heat_maps import heat_maps
 from ignite_kd.concepts.metrics import best_checkpoints, ratios
-from ignite_kd.concepts.numbers import FORMS, MEANINGS, difference
+from ignite_kd.concepts.numbers import FORMS, MEANINGS, comparisons, difference
 from ignite_kd.handlers.plots import new_figure, save_figure
 
 __all__ = ["draw"]
@@ -135,7 +135,11 @@ def _moved(explanation: Explanation, folder: Path) -> Iterator[Picture]:
 
 def _stability(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     kinds = {"foreground": ("object", 1.0), "background": ("ground", 0.55), "total": ("all", 0.3)}
-    known = [kind for kind in kinds if any(kind in network.stability for network in explanation.networks)]
+    known = [
+        kind
+        for kind in kinds
+        if any(math.isfinite(network.stability.get(kind, math.nan)) for network in explanation.networks)
+    ]
     if not known:
         return
     title = "Stability of the concepts"
@@ -146,9 +150,9 @@ def _stability(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     told = []
     for line, network in enumerate(explanation.networks):
         for i, kind in enumerate(known):
-            if kind not in network.stability:
+            value, (word, alpha) = network.stability.get(kind, math.nan), kinds[kind]
+            if not math.isfinite(value):
                 continue
-            value, (word, alpha) = network.stability[kind], kinds[kind]
             y = line + height * (i - (len(known) - 1) / 2)
             axes.barh(y, value, height * 0.92, color=colour(line), alpha=alpha if len(known) > 1 else 1)
             axes.text(1.02, y, f"{word} {value:.2f}", va="center", fontsize=9)  # where the line is not
@@ -171,9 +175,15 @@ def _stability(explanation: Explanation, folder: Path) -> Iterator[Picture]:
 
 
 def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
-    first, *others = explanation.networks
+    places = {network.name: place for place, network in enumerate(explanation.networks)}
+    others = [(places[c.members[0].name], c.name) for c in comparisons(explanation)]
+    first = explanation.networks[0]
     known = {
-        name: [(place, n, d) for place, n in enumerate(others, 1) if (d := difference(explanation, n, name))]
+        name: [
+            (line, place, who, d)
+            for line, (place, who) in enumerate(others, 1)
+            if (d := difference(explanation, who, name))
+        ]
         for name in MEANINGS
         if name != "variance"  # goes as D_std does
     }
@@ -189,9 +199,9 @@ def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     for axes, (name, found) in zip(panels, known.items(), strict=False):
         tidy(axes)
         axes.set_title(name, fontsize=10)
-        for place, _, (apart, low, high) in found:
-            axes.plot([low, high], [place, place], color=colour(place), linewidth=2)
-            axes.plot(apart, place, **style(place))
+        for line, place, _, (apart, low, high) in found:
+            axes.plot([low, high], [line, line], color=colour(place), linewidth=2)
+            axes.plot(apart, line, **style(place))
         axes.axvline(0, color="black", linewidth=0.8)
         axes.locator_params(axis="x", nbins=4)
         axes.tick_params(labelsize=9)
@@ -199,11 +209,11 @@ def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
         axes.margins(x=0.1)
     for axes in panels[len(known) :]:
         axes.set_visible(False)
-    panels[0].set_yticks(range(1, len(others) + 1), [label(network.name, 16) for network in others])
+    panels[0].set_yticks(range(1, len(others) + 1), [label(who, 16) for _, who in others])
     panels[0].set_ylim(len(others) + 0.6, 0.4)
     path = folder / "differences.png"
     save_figure(figure, path)
-    told = [f"{n.name} {name} {d[0]:+{FORMS.get(name, '.3f')}}" for name, found in known.items() for _, n, d in found]
+    told = [f"{who} {name} {d[0]:+{FORMS.get(name, '.3f')}}" for name, found in known.items() for *_, who, d in found]
     reading = (
         f"Each point is a network's number less that of {first.name}, the bar its 95 % interval over images; where a "
         "bar crosses the line at 0, nothing can be told."

@@ -10,8 +10,8 @@ from ignite_kd.concepts import page, pictures
 from ignite_kd.concepts.drawing import Picture
 from ignite_kd.concepts.explanation import Explained, Explanation
 from ignite_kd.concepts.hypotheses import HYPOTHESES, sentences
-from ignite_kd.concepts.numbers import difference, images_of, interval, numbers, shown
-from ignite_kd.concepts.table import columns, engine_note, note, table
+from ignite_kd.concepts.numbers import MEANINGS, columns, difference, engine_note, images_of, interval, numbers, shown
+from ignite_kd.concepts.table import markdown
 from ignite_kd.files import atomic_write
 from ignite_kd.handlers import plots
 
@@ -27,7 +27,7 @@ def write(explanation: Explanation, folder: str | Path) -> None:
     """`report.html` and `table.md` in the folder, and `pictures/` where matplotlib is here."""
     folder = Path(folder)
     drawn = pictures.draw(explanation, folder / "pictures") if plots.available() else None
-    atomic_write(folder / "table.md", table(explanation))
+    atomic_write(folder / "table.md", markdown(explanation))
     atomic_write(folder / "report.html", html(explanation, drawn))
 
 
@@ -42,6 +42,7 @@ def html(explanation: Explanation, drawn: Sequence[Picture] | None) -> str:
         page.section("What was published, and what holds here", *_hypotheses(explanation)),
         page.section("Pictures", *_pictures(explanation, drawn)),
         page.section("Images that were kept", *_images(explanation)),
+        page.section("Notes", *map(page.paragraph, explanation.notes)) if explanation.notes else "",
         page.section("Settings", _settings(explanation)),
     ]
     return page.page(title, parts)
@@ -84,15 +85,22 @@ def _numbers(explanation: Explanation) -> Iterator[str]:
         found = numbers(network)
         cells: list[str | tuple[str, str]] = [network.name]
         for name in names:
-            value, apart = shown(explanation, name, found.get(name)), difference(explanation, network, name)
+            value, apart = shown(explanation, name, found.get(name)), difference(explanation, network.name, name)
             cells.append((value, interval(name, apart)) if apart else value)
         rows.append(cells)
     yield page.table("The numbers of each network", ["network", *names], rows)
     yield page.paragraph(engine_note(explanation), "note")
-    yield page.paragraph(note(explanation), "note")
+    yield page.paragraph(_meanings(explanation), "note")
     if len(rows) > 1:
         first = explanation.networks[0].name
         yield page.paragraph(f"Second lines: the difference to {first}, with its 95 % interval over images.", "note")
+
+
+def _meanings(explanation: Explanation) -> str:
+    names = columns(explanation)
+    means = "; ".join(f"{name}: {MEANINGS[name]}" for name in names)
+    measure = " D in multiples of the first weights' norm." if "D_mean" in names else ""
+    return f"{means}. At the last checkpoint, ± standard deviation over {images_of(explanation)}.{measure}"
 
 
 def _hypotheses(explanation: Explanation) -> Iterator[str]:

@@ -50,6 +50,15 @@ def test_what_was_not_measured_is_said():
     assert said(None, masks=False)[2] == "N_fg of kd is not known."
 
 
+def test_seeds_are_judged_by_their_mean():
+    groups = {"alone": ["alone 0", "alone 1"], "kd": ["kd 0", "kd 1"]}
+    networks = [explained(name) for members in groups.values() for name in members]
+    whole = explanation(*networks, groups=groups, differences={"kd: N_fg": (0.5, 0.1, 0.9)})
+    (sentence,) = sentences(whole, MORE)
+    assert sentence[:2] == ("kd (mean of 2 seeds)", "holds")
+    assert "of alone (mean of 2 seeds)" in sentence[2]
+
+
 def test_every_network_but_the_first_is_judged():
     whole = explanation(explained(), explained("kd"), explained("vid"))
     assert [name for name, *_ in sentences(whole, MORE)] == ["kd", "vid"]

@@ -127,6 +127,14 @@ def words(monkeypatch):
     return found
 
 
+def test_what_is_no_number_has_no_bar(tmp_path, figures):
+    """As after one checkpoint alone."""
+    nothing = {kind: float("nan") for kind in ("foreground", "background", "total")}
+    assert "stability.png" not in drawn(explanation(explained(stability=nothing)), tmp_path)
+    draw(explanation(explained(), explained("kd", stability=nothing)), tmp_path)
+    assert len(figures["stability.png"].axes[0].patches) == 3
+
+
 @pytest.mark.parametrize("sizes", [(8, 2, 22), (3, 12, 4), (1, 1, 1)], ids=str)
 def test_no_word_lies_on_another_or_is_cut(tmp_path, figures, words, sizes):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -138,8 +146,8 @@ def test_no_word_lies_on_another_or_is_cut(tmp_path, figures, words, sizes):
         assert len(words) > 3
         for i, (word, box) in enumerate(words):
             # a dot of tolerance: boxes are a little larger than what is in them
-            assert -1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, f"{name}: {word} is cut"
-            assert -1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, f"{name}: {word} is cut"
+            assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, f"{name}: {word} is cut"
+            assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, f"{name}: {word} is cut"
             for other, there in words[:i]:
                 across = min(box.x1, there.x1) - max(box.x0, there.x0)
                 down = min(box.y1, there.y1) - max(box.y0, there.y0)

@@ -51,7 +51,15 @@ def test_the_page_needs_nothing_else(written):
 def test_its_numbers_are_those_of_the_worked_example():
     page = parse(html(two(), []))
     (alone,) = [row for row in page.rows if row[0] == "alone" and "±" in row[1]]
-    assert alone[1:] == ["2.00 ± 0.00", "2.00 ± 0.82", "0.522 ± 0.110", "0.507 ± 0.223", "0.223", "0.0495", "0.550"]
+    assert alone[1:] == [
+        "2.00 ± 0.00",
+        "2.00 ± 0.82",
+        "0.522 ± 0.110",
+        "0.507 ± 0.223",
+        "0.223",
+        "0.0495",
+        "0.550 ± 0.324",
+    ]
     (kd,) = [row for row in page.rows if row[0] == "kd" and "±" in row[1]]
     assert kd[1] == "2.00 ± 0.00+0.50 (+0.10 to +0.90)" and kd[3] == "0.522 ± 0.110"
 
@@ -79,6 +87,11 @@ def test_names_are_escaped_and_fates_counted():
     assert "b" not in page.tags
     (fates,) = [row for row in page.rows if row[0] == name and row[-1] == "7"]
     assert fates == [name, "3", "0", "4", "7"]
+
+
+def test_notes_are_told():
+    assert "Notes" not in parse(html(explanation(), [])).text
+    assert "<look> here" in parse(html(explanation(notes=("<look> here",)), [])).text
 
 
 def test_settings_inside_settings_are_told():
