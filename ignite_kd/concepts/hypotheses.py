@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ignite_kd.concepts.explanation import Explained, Explanation, Number
-from ignite_kd.concepts.numbers import Comparison, comparisons, difference, interval, shown
+from ignite_kd.concepts.explanation import Explanation, Number
+from ignite_kd.concepts.numbers import Comparison, comparisons, difference, interval, named, shown
 
 __all__ = ["CONTRARY", "HOLDS", "HYPOTHESES", "UNKNOWN", "UNTOLD", "Claim", "sentences", "verdict"]
 
@@ -52,7 +52,7 @@ def sentences(explanation: Explanation, claim: Claim) -> Iterator[tuple[str, str
         found = difference(explanation, compared.name, claim.number)
         judged = verdict(claim, found)
         yield (
-            _named(compared.name, compared.members),
+            named(compared.name, compared.members),
             judged,
             _numbers(explanation, claim.number, compared, found, judged),
         )
@@ -70,12 +70,8 @@ def _numbers(
         who = [who for who, value in ((compared.name, mine), (compared.base_name, theirs)) if value is None]
         return f"{name} of {' and '.join(who)} is not known."
     here, there = (shown(explanation, name, Number(value, None)) for value in (mine, theirs))
-    text = f"{name} is {here} against {there} of {_named(compared.base_name, compared.base)}"
+    text = f"{name} is {here} against {there} of {named(compared.base_name, compared.base)}"
     if found is None:
         return f"{text}; no interval of the difference is known."
     reason = {UNTOLD: ", which contains 0", CONTRARY: ", on the other side of 0"}.get(judged, "")
     return f"{text}, a difference of {interval(name, found)}{reason}."
-
-
-def _named(name: str, members: Sequence[Explained]) -> str:
-    return f"{name} (mean of {len(members)} seeds)" if len(members) > 1 else name

@@ -18,6 +18,7 @@ __all__ = [
     "engine_note",
     "images_of",
     "interval",
+    "named",
     "numbers",
     "shown",
 ]
@@ -124,6 +125,11 @@ def images_of(explanation: Explanation) -> str:
     """How many there are, in words."""
     count = len(explanation.images)
     return f"{count} image{'s' * (count > 1)}"
+
+
+def named(name: str, members: Sequence[Explained]) -> str:
+    """A method says of how many seeds it is the mean."""
+    return f"{name} (mean of {len(members)} seeds)" if len(members) > 1 else name
 
 
 def _members(by_name: dict[str, Explained], names: Sequence[str]) -> list[Explained]:

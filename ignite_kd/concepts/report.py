@@ -8,9 +8,20 @@ from typing import Any
 
 from ignite_kd.concepts import page, pictures
 from ignite_kd.concepts.drawing import Picture
-from ignite_kd.concepts.explanation import Explained, Explanation
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
 from ignite_kd.concepts.hypotheses import HYPOTHESES, sentences
-from ignite_kd.concepts.numbers import MEANINGS, columns, difference, engine_note, images_of, interval, numbers, shown
+from ignite_kd.concepts.numbers import (
+    MEANINGS,
+    columns,
+    comparisons,
+    difference,
+    engine_note,
+    images_of,
+    interval,
+    named,
+    numbers,
+    shown,
+)
 from ignite_kd.concepts.table import markdown
 from ignite_kd.files import atomic_write
 from ignite_kd.handlers import plots
@@ -80,20 +91,36 @@ def _networks(networks: Sequence[Explained]) -> str:
 
 def _numbers(explanation: Explanation) -> Iterator[str]:
     names = columns(explanation)
-    rows: list[list[str | tuple[str, str]]] = []
+    compared = {one.name: one for one in comparisons(explanation)}
+    rows = []
     for network in explanation.networks:
-        found = numbers(network)
-        cells: list[str | tuple[str, str]] = [network.name]
-        for name in names:
-            value, apart = shown(explanation, name, found.get(name)), difference(explanation, network.name, name)
-            cells.append((value, interval(name, apart)) if apart else value)
-        rows.append(cells)
+        found = {name: shown(explanation, name, number) for name, number in numbers(network).items()}
+        # a method may be called as its first seed is, and the difference of that name is then the method's
+        alone = network.name in compared and len(compared[network.name].members) == 1
+        rows.append([network.name, *_cells(explanation, network.name if alone else None, names, found)])
     yield page.table("The numbers of each network", ["network", *names], rows)
     yield page.paragraph(engine_note(explanation), "note")
     yield page.paragraph(_meanings(explanation), "note")
-    if len(rows) > 1:
-        first = explanation.networks[0].name
-        yield page.paragraph(f"Second lines: the difference to {first}, with its 95 % interval over images.", "note")
+    methods = [one for one in compared.values() if len(one.members) > 1]
+    if methods:
+        rows = []
+        for one in methods:
+            means = {name: shown(explanation, name, Number(one.value(name), None)) for name in names}
+            rows.append([named(one.name, one.members), *_cells(explanation, one.name, names, means)])
+        yield page.table("The means of each method over its seeds", ["method", *names], rows)
+    if compared:
+        bases = " or ".join(dict.fromkeys(named(one.base_name, one.base) for one in compared.values()))
+        yield page.paragraph(f"Second lines: the difference to {bases}, with its 95 % interval over images.", "note")
+
+
+def _cells(
+    explanation: Explanation, name: str | None, columns: Sequence[str], found: Mapping[str, str]
+) -> Iterator[str | tuple[str, str]]:
+    """Numbers, with the difference of what has this name below them."""
+    for column in columns:
+        apart = None if name is None else difference(explanation, name, column)
+        value = found.get(column, "–")
+        yield (value, interval(column, apart)) if apart else value
 
 
 def _meanings(explanation: Explanation) -> str:
@@ -104,10 +131,10 @@ def _meanings(explanation: Explanation) -> str:
 
 
 def _hypotheses(explanation: Explanation) -> Iterator[str]:
-    first, *others = explanation.networks
-    if not others:
-        yield page.paragraph("The published claims compare networks; one alone says nothing of them.")
+    if not comparisons(explanation):
+        yield page.paragraph("The published claims compare methods; one alone says nothing of them.")
         return
+    first = explanation.networks[0]
     yield page.paragraph(
         "Cheng, Rao, Chen and Zhang (CVPR 2020, arXiv:2003.03622) compare a distilled student with the same network "
         f"trained alone, which is here taken to be the first, {first.name}; they say each of the following of most "

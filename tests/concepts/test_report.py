@@ -89,6 +89,25 @@ def test_names_are_escaped_and_fates_counted():
     assert fates == [name, "3", "0", "4", "7"]
 
 
+def test_a_difference_stands_where_it_belongs():
+    """A method is called as its first seed where its runs' names tell no better: then it is the method's difference."""
+    groups = {"alone-0": ["alone-0", "alone-1"], "kd-0": ["kd-0", "kd-1"]}
+    networks = [explained(name) for members in groups.values() for name in members] + [explained("teacher")]
+    differences = {"kd-0: N_fg": (0.5, 0.1, 0.9), "teacher: N_fg": (0.7, 0.3, 1.1)}
+    rows = parse(html(explanation(*networks, groups=groups, differences=differences), [])).rows
+    first_numbers = {row[0]: row[1] for row in rows if row[1:] and row[1].startswith("2.00")}
+    assert first_numbers == {
+        "alone-0": "2.00 ± 0.00", "alone-1": "2.00 ± 0.00", "kd-0": "2.00 ± 0.00", "kd-1": "2.00 ± 0.00",
+        "teacher": "2.00 ± 0.00+0.70 (+0.30 to +1.10)", "kd-0 (mean of 2 seeds)": "2.00+0.50 (+0.10 to +0.90)",
+    }  # fmt: skip
+
+
+def test_seeds_of_one_method_have_nothing_to_be_compared_with(tmp_path):
+    whole = explanation(explained("a-0"), explained("a-1"), groups={"a-0": ["a-0", "a-1"]})
+    page = parse(html(whole, []))
+    assert "one alone says nothing" in page.text and "ul" not in page.tags
+
+
 def test_notes_are_told():
     assert "Notes" not in parse(html(explanation(), [])).text
     assert "<look> here" in parse(html(explanation(notes=("<look> here",)), [])).text
