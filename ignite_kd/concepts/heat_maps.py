@@ -47,6 +47,8 @@ def _maps(explanation: Explanation, network: Explained, chosen: list[int], scale
     found = concepts(network.maps[:count], network.level, explanation.margin)
     side = 0.8
     figure = new_figure(width=max(3.0, side * (len(chosen) + 1) + 0.3), height=side * count + 1.3)
+    from matplotlib.ticker import MaxNLocator  # after the figure, which says what is missing
+
     figure.suptitle(label(network.name, 40))
     panels = figure.subplots(count, len(chosen) + 1, squeeze=False)
     area = (0, grid, grid, 0)
@@ -67,6 +69,8 @@ def _maps(explanation: Explanation, network: Explained, chosen: list[int], scale
     for axes, title in zip(panels[0], ["image", *(f"epoch {network.epochs[t]}" for t in chosen)], strict=True):
         axes.set_title(title, fontsize=9)
     bar = figure.colorbar(shown, ax=panels, location="bottom", extend="both", aspect=35, pad=0.02)
+    bar.locator = MaxNLocator(4)  # more would touch each other beside few checkpoints
+    bar.update_ticks()
     bar.set_label("entropy of a cell in nats")
     return figure
 

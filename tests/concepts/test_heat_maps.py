@@ -1,6 +1,8 @@
+from itertools import pairwise
+
 import pytest
 import torch
-from explained import explained, explanation, made_up, worked_maps
+from explained import DISTANCES, EPOCHS, explained, explanation, made_up, worked_maps
 
 from ignite_kd.concepts.heat_maps import heat_maps
 
@@ -77,3 +79,21 @@ def test_maps_that_are_all_equal_or_no_numbers_can_be_drawn(tmp_path):
     for value in (-2.0, torch.nan):
         maps = torch.full((1, 1, 4, 4), value, dtype=torch.float64)
         list(heat_maps(explanation(explained("a", maps, cells, [0], (0.0,)), foreground=cells), tmp_path))
+
+
+@pytest.mark.parametrize(("span", "checkpoints"), [(0.3, 1), (0.3, 2), (0.35, 3)])
+def test_the_numbers_of_a_narrow_scale_stand_apart(tmp_path, figures, span, checkpoints):
+    """Spans that give many ticks of two decimals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    steps = torch.linspace(0, 1, 3 * checkpoints * 16, dtype=torch.float64).view(3, checkpoints, 4, 4)
+    network = explained("a", -2.68 - span * steps, None, EPOCHS[:checkpoints], DISTANCES[:checkpoints])
+    list(heat_maps(explanation(network), tmp_path))
+    figure = figures["maps-1.png"]
+    FigureCanvasAgg(figure).draw()
+    (bar,) = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    low, high = bar.get_xlim()
+    ticks = [tick for tick in bar.get_xticklabels() if low <= tick.get_position()[0] <= high]
+    boxes = [tick.get_window_extent(figure.canvas.get_renderer()) for tick in ticks]
+    assert len(boxes) >= 2
+    assert all(right.x0 - left.x1 > 5 for left, right in pairwise(boxes))
