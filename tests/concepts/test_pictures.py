@@ -1,0 +1,154 @@
+import pytest
+from explained import DISTANCES, EPOCHS, explained, explanation, made_up
+
+from ignite_kd.concepts.pictures import draw
+
+pytest.importorskip("matplotlib")
+
+COUNTS = ["object.png", "ground.png", "ratio.png"]
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Name of the file → the figure."""
+    found = {}
+    for module in ("pictures", "heat_maps"):
+        monkeypatch.setattr(
+            f"ignite_kd.concepts.{module}.save_figure", lambda figure, path: found.update({path.name: figure})
+        )
+    return found
+
+
+def drawn(whole, folder):
+    return [picture.path.name for picture in draw(whole, folder)]
+
+
+def test_there_is_a_picture_for_what_there_is_to_see(tmp_path, figures):
+    differences = {"kd: rho": (0.1, 0.0, 0.2)}
+    both = ["speed.png", "distance.png", "stability.png", "differences.png"]
+    networks = explained(), explained("kd")
+    assert drawn(explanation(*networks, differences=differences), tmp_path) == [
+        "maps-1.png",
+        "maps-2.png",
+        *COUNTS,
+        *both,
+    ]
+    assert drawn(made_up(1, 2, 3, distances=False), tmp_path) == ["maps-1.png", *COUNTS, "stability.png"]
+    assert drawn(made_up(1, 2, 3, masks=False), tmp_path) == [
+        "maps-1.png", "all.png", "speed.png", "distance.png", "stability.png",
+    ]  # fmt: skip
+    assert drawn(made_up(), tmp_path) == ["maps-1.png", *COUNTS, "stability.png"]  # one point is no way
+
+
+def test_files_are_pictures(tmp_path):
+    for picture in draw(made_up(1, 1, 2, grid=4), tmp_path):
+        assert picture.path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert picture.alt and picture.reading and picture.title
+
+
+def test_curves_are_means_over_images(tmp_path, figures):
+    draw(explanation(explained(), explained("kd")), tmp_path)
+    expected = {
+        "object.png": [0, 7 / 3, 7 / 3, 2],
+        "ground.png": [0, 1, 7 / 3, 2],
+        "ratio.png": [0, 0.666667, 0.430556, 0.522222],
+    }
+    for name, values in expected.items():
+        (axes,) = figures[name].axes
+        assert axes.lines[0].get_xdata().tolist() == EPOCHS
+        assert axes.lines[0].get_ydata().tolist() == pytest.approx(values, abs=1e-6)
+        assert len(axes.collections) == 2  # bands
+        assert [text.get_text() for text in figures[name].legends[0].get_texts()] == ["alone", "kd"]
+    (axes,) = figures["distance.png"].axes
+    assert axes.lines[0].get_ydata().tolist() == list(DISTANCES)
+
+
+def test_a_band_is_one_deviation_and_stays_where_values_can_be(tmp_path, figures):
+    draw(explanation(), tmp_path)
+    ys = figures["object.png"].axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert max(ys) == pytest.approx(7 / 3 + (((1 - 7 / 3) ** 2 + (5 - 7 / 3) ** 2 + (1 - 7 / 3) ** 2) / 3) ** 0.5)
+    ratio = figures["ratio.png"].axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert min(ratio) >= 0 and max(ratio) <= 1
+
+
+def test_bands_of_many_networks_would_hide_each_other(tmp_path, figures):
+    pictures = {picture.path.name: picture for picture in draw(made_up(8, 2, 3), tmp_path)}
+    (axes,) = figures["object.png"].axes
+    assert len(axes.lines) == 8 and not axes.collections
+    assert "hide each other" in pictures["object.png"].reading
+
+
+def test_images_are_counted_where_they_have_most_concepts(tmp_path, figures):
+    draw(explanation(), tmp_path)
+    above, below = figures["speed.png"].axes
+    assert above.lines[0].get_xdata().tolist() == list(DISTANCES)
+    heights = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in below.patches if bar.get_height()}
+    width = DISTANCES[-1] / 12  # of a bin
+    assert list(heights.values()) == [1, 1, 1]  # best at epochs 10, 5, 2
+    assert list(heights) == pytest.approx(DISTANCES[1:], abs=width)
+
+
+def test_stability_has_its_line_of_noise(tmp_path, figures):
+    with_line = {picture.path.name: picture for picture in draw(explanation(noise=0.8), tmp_path)}["stability.png"]
+    (axes,) = figures["stability.png"].axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.55, 0.416667, 0.430556], abs=1e-6)
+    assert list(axes.lines[0].get_xdata()) == [0.8, 0.8]
+    assert "dashed line" in with_line.reading
+    without = {picture.path.name: picture for picture in draw(explanation(noise=None), tmp_path)}["stability.png"]
+    assert not figures["stability.png"].axes[0].lines
+    assert "not measured" in without.reading
+
+
+def test_differences_have_their_intervals(tmp_path, figures):
+    differences = {"kd: rho": (0.1, -0.1, 0.2), "kd: N_fg": (2.0, 1.0, 3.0), "vid: rho": (0.3, 0.2, 0.4)}
+    networks = explained(), explained("kd"), explained("vid")
+    draw(explanation(*networks, differences=differences), tmp_path)
+    shown = {axes.get_title(): axes for axes in figures["differences.png"].axes if axes.get_visible()}
+    assert set(shown) == {"N_fg", "rho"}
+    bar, point = shown["N_fg"].lines[:2]
+    assert list(bar.get_xdata()) == [1.0, 3.0] and list(point.get_xdata()) == [2.0]
+    assert [text.get_text() for text in shown["N_fg"].get_yticklabels()] == ["kd", "vid"]
+    assert len(shown["rho"].lines) == 2 * 2 + 1
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """(words, their box) of all that is drawn; ticks outside an axis exist too, but are not drawn."""
+    from matplotlib.text import Text
+
+    found, draw_it = [], Text.draw
+
+    def heard(self, renderer, *rest, **more):
+        draw_it(self, renderer, *rest, **more)
+        if self.get_visible() and self.get_text().strip():
+            found.append((self.get_text(), self.get_window_extent(renderer)))
+
+    monkeypatch.setattr(Text, "draw", heard)
+    return found
+
+
+def test_what_is_no_number_has_no_bar(tmp_path, figures):
+    """As after one checkpoint alone."""
+    nothing = {kind: float("nan") for kind in ("foreground", "background", "total")}
+    assert "stability.png" not in drawn(explanation(explained(stability=nothing)), tmp_path)
+    draw(explanation(explained(), explained("kd", stability=nothing)), tmp_path)
+    assert len(figures["stability.png"].axes[0].patches) == 3
+
+
+@pytest.mark.parametrize("sizes", [(8, 2, 22), (3, 12, 4), (1, 1, 1)], ids=str)
+def test_no_word_lies_on_another_or_is_cut(tmp_path, figures, words, sizes):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    draw(made_up(*sizes, grid=4), tmp_path)
+    for name, figure in figures.items():
+        words.clear()
+        FigureCanvasAgg(figure).draw()
+        assert len(words) > 3
+        for i, (word, box) in enumerate(words):
+            # a dot of tolerance: boxes are a little larger than what is in them
+            assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, f"{name}: {word} is cut"
+            assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, f"{name}: {word} is cut"
+            for other, there in words[:i]:
+                across = min(box.x1, there.x1) - max(box.x0, there.x0)
+                down = min(box.y1, there.y1) - max(box.y0, there.y0)
+                assert across <= 1 or down <= 1, f"{name}: {word} lies on {other}"

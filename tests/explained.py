@@ -1,0 +1,97 @@
+"""Explanations made by hand: the arrays of the worked example (images, checkpoints, 4 × 4 cells), and odd sizes."""
+
+import torch
+
+from ignite_kd.concepts import metrics
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.numbers import numbers
+
+EPOCHS = [0, 2, 5, 10]
+DISTANCES = (0.0, 0.25, 0.478333, 0.792897)  # at those epochs
+
+
+def worked_maps():
+    i, t, r, c = torch.meshgrid(torch.arange(3), torch.arange(4), torch.arange(4), torch.arange(4), indexing="ij")
+    modulus = torch.tensor([2, 5, 8, 7])[t]
+    return -2.7 - 0.11 * ((2 * i + 7 * t + 7 * r + 5 * c + r * c * (t + 1)) % modulus).double()
+
+
+def worked_foreground():
+    cells = torch.zeros(3, 4, 4, dtype=torch.bool)
+    cells[0, 1:3, 1:3] = True
+    cells[1, 0:2] = True
+    cells[2, 3] = cells[2, :, 3] = True
+    return cells
+
+
+def explained(name="alone", maps=None, foreground=None, epochs=None, distances=DISTANCES, masks=True, **changes):
+    """A network as the metrics see these maps."""
+    maps = worked_maps() if maps is None else maps
+    foreground = worked_foreground() if foreground is None else foreground
+    everything = torch.ones_like(foreground)
+    level = metrics.background_level(maps, ~foreground if masks else everything)
+    found = metrics.concepts(maps, level)
+    cells = {"total": everything} | ({"foreground": foreground, "background": ~foreground} if masks else {})
+    counted = {kind: metrics.counts(found, where) for kind, where in cells.items()}
+    moved = None if distances is None else torch.tensor(distances, dtype=torch.float64)
+    speeds = {} if moved is None else {kind: metrics.learning_speed(found, moved) for kind, found in counted.items()}
+    stable = {kind: metrics.stability(found, where) for kind, where in cells.items()}
+    each = {"N": counted["total"][:, -1], "rho_all": stable["total"]}
+    if masks:
+        on, off = counted["foreground"], counted["background"]
+        each |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": metrics.ratios(on, off)[:, -1]}
+        each["rho"] = stable["foreground"]
+    if moved is not None:
+        each["D"] = moved[metrics.best_checkpoints(counted["foreground" if masks else "total"])]
+    known = {
+        "name": name, "about": {"network": "wrn_10_1", "loss": "1 ce"}, "layer": "pooled",
+        "epochs": EPOCHS if epochs is None else epochs, "maps": maps, "distances": moved, "level": level,
+        "foreground": counted.get("foreground"), "background": counted.get("background"), "total": counted["total"],
+        "speed": speeds.get("foreground" if masks else "total"), "background_speed": speeds.get("background"),
+        "stability": {kind: float(values.mean()) for kind, values in stable.items()},
+        "numbers": {name: _number(values.double()) for name, values in each.items()},
+        "fates": {"kept": len(maps), "the object is discarded more than the ground": 2}, "never": 0,
+    }  # fmt: skip
+    return Explained(**(known | changes))
+
+
+def _number(values):
+    return Number(float(values.mean()), float(values.std(correction=0)))
+
+
+def explanation(*networks, foreground=None, masks=True, **changes):
+    networks = networks or (explained(),)
+    cells = worked_foreground() if foreground is None else foreground
+    count, grid = len(networks[0].maps), networks[0].maps.shape[-1]
+    generator = torch.Generator().manual_seed(0)
+    known = {
+        "networks": list(networks),
+        "images": torch.randint(0, 256, (count, 3, 2 * grid, 2 * grid), generator=generator, dtype=torch.uint8),
+        "names": [f"test/{i}" for i in range(count)],
+        "foreground": cells if masks else None, "background": ~cells if masks else None,
+        "margin": 0.2, "margin_rule": "published", "engine": "sampled", "deviation": None, "noise": 0.9,
+        "differences": {}, "settings": {"constants": {"grid": grid, "entropy_weight": 7.0}, "seed": 0},
+    }  # fmt: skip
+    return Explanation(**(known | changes))
+
+
+def made_up(networks=1, images=1, checkpoints=1, grid=8, masks=True, distances=True, **changes):
+    """Of any size: cells near an object come out of the ground as training goes on."""
+    generator = torch.Generator().manual_seed(1)
+    foreground = torch.zeros(images, grid, grid, dtype=torch.bool)
+    foreground[:, grid // 4 : -grid // 4, grid // 4 : -grid // 4] = True
+    epochs = [10 * t for t in range(checkpoints)]
+    along = torch.arange(checkpoints, dtype=torch.float64)
+    found = []
+    for n in range(networks):
+        noise = 0.15 * torch.randn(images, checkpoints, grid, grid, generator=generator, dtype=torch.float64)
+        known = (1 - (-along / (2 + n)).exp()).view(-1, 1, 1) * foreground[:, None]
+        name = f"network {n + 1}" if n else "alone"
+        moved = tuple((along * (0.1 + 0.02 * n)).tolist()) if distances else None
+        found.append(explained(name, -2.7 - 0.4 * known + noise, foreground, epochs, moved, masks))
+    apart = {
+        f"{one.name}: {number}": (0.1 * n, 0.1 * n - 0.25, 0.1 * n + 0.15)
+        for n, one in enumerate(found[1:])
+        for number in numbers(one)
+    }
+    return explanation(*found, foreground=foreground, masks=masks, **({"differences": apart} | changes))
