@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from ignite_kd.concepts import report
 from ignite_kd.concepts.desk import StoppedError
 from ignite_kd.concepts.explanation import Explanation
 from ignite_kd.concepts.tables import markdown, to_json
@@ -46,8 +45,7 @@ def tell(found: Explanation, folder: Path | None, as_json: bool = False) -> None
     click.echo(told if as_json else markdown(found, whole=False), nl=as_json)
     if folder is None:
         return
-    if importlib.util.find_spec("ignite_kd.concepts.report") is not None:  # the seam to pictures and report.html
-        importlib.import_module("ignite_kd.concepts.report").write(found, folder)
+    report.write(found, folder)
     atomic_write(folder / "explanation.json", told + "\n")
     atomic_write(folder / "table.md", markdown(found))
     click.echo(f"written  {folder}", err=as_json)

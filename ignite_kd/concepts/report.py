@@ -22,7 +22,6 @@ from ignite_kd.concepts.numbers import (
     numbers,
     shown,
 )
-from ignite_kd.concepts.table import markdown
 from ignite_kd.files import atomic_write
 from ignite_kd.handlers import plots
 
@@ -35,10 +34,9 @@ _HONESTY = (
 
 
 def write(explanation: Explanation, folder: str | Path) -> None:
-    """`report.html` and `table.md` in the folder, and `pictures/` where matplotlib is here."""
+    """`report.html` in the folder, and `pictures/` where matplotlib is here."""
     folder = Path(folder)
     drawn = pictures.draw(explanation, folder / "pictures") if plots.available() else None
-    atomic_write(folder / "table.md", markdown(explanation))
     atomic_write(folder / "report.html", html(explanation, drawn))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 __all__ = ["by_seed"]
 
 _SEED = re.compile(r"[-_/]?(?:seed|trial)[-_]?\d+", re.IGNORECASE)
+_NUMBER = re.compile(r"[-_/.]\d+$")
 
 
 def by_seed(names: Sequence[str], identities: Sequence[Mapping[str, Any] | None]) -> dict[str, list[str]]:
@@ -26,6 +27,10 @@ def by_seed(names: Sequence[str], identities: Sequence[Mapping[str, Any] | None]
         groups.setdefault(key, []).append(name)
     found: dict[str, list[str]] = {}
     for members in groups.values():
-        short = _SEED.sub("", members[0]) if len(members) > 1 else members[0]
-        found[members[0] if not short or short in found or short in names else short] = members
+        short = members[0]
+        if len(members) > 1:
+            short = (_SEED if _SEED.search(short) else _NUMBER).sub("", short)
+            if not short or short in names or short in found:  # a run must not be mistaken for its method
+                short = f"{members[0]} and its seeds"
+        found[short] = members
     return found

@@ -37,8 +37,9 @@ def markdown(found: Explanation, whole: bool = True) -> str:
     lines += [*_networks(found), "", _caption(found), ""]
     if found.groups:
         lines += ["## Over seeds (mean ± standard deviation)", "", *_over_seeds(found), ""]
-    if found.differences:
-        lines += [f"## Differences to {_first(found)} (95 % interval over images)", "", *_differences(found), ""]
+    differences = _differences(found)
+    if differences:
+        lines += [f"## Differences to {_first(found)} (95 % interval over images)", "", *differences, ""]
     if whole:
         lines += ["## Other margins", "", *_sweep(found), ""]
     lines += ["## Candidates", "", *_fates(found), ""]
@@ -153,7 +154,7 @@ def _differences(found: Explanation) -> list[str]:
         c for c in columns if (c in shown or c.startswith("D_")) and any(c in numbers for numbers in told.values())
     ]
     rows = [[name, *(_interval(number, numbers.get(number)) for number in columns)] for name, numbers in told.items()]
-    return table(["", *(_TITLES.get(name, name) for name in columns)], rows, words=(0,))
+    return table(["", *(_TITLES.get(name, name) for name in columns)], rows, words=(0,)) if rows else []
 
 
 def _sweep(found: Explanation) -> list[str]:

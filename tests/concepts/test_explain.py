@@ -136,7 +136,7 @@ def test_weights_alone_and_seeds_of_one_method(runs, tmp_path):
     assert found.notes == (
         "other: no history, so its last weights alone are looked at (train with --keep-epochs for more)",
     )
-    assert found.groups == {"one": ["one", "other"]}
+    assert found.groups == {"one and its seeds": ["one", "other"]}
 
 
 def test_fewer_images_than_asked_are_told_and_none_is_an_error(runs, monkeypatch):

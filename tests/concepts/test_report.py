@@ -134,7 +134,7 @@ def test_without_matplotlib_there_is_a_page_that_says_so(tmp_path, monkeypatch):
     write(explanation(), tmp_path)
     page = parse((tmp_path / "report.html").read_text())
     assert "Pictures need matplotlib" in page.text and "img" not in page.tags
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "table.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html"]
 
 
 _LOOK = """<script>

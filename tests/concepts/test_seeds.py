@@ -19,4 +19,10 @@ def test_names_tell_where_there_is_no_plan():
 def test_a_method_is_not_called_like_another_network():
     names = ["kd", "kd-seed0", "kd-seed1"]
     plans = [PLAN | {"terms": []}, PLAN, PLAN | {"seed": 1}]
-    assert by_seed(names, plans) == {"kd": ["kd"], "kd-seed0": ["kd-seed0", "kd-seed1"]}
+    assert by_seed(names, plans) == {
+        "kd": ["kd"], "kd-seed0 and its seeds": ["kd-seed0", "kd-seed1"]
+    }  # fmt: skip
+
+
+def test_numbers_at_the_end_are_seeds_where_the_plans_say_so():
+    assert by_seed(["kd-0", "kd-1"], [PLAN, PLAN | {"seed": 1}]) == {"kd": ["kd-0", "kd-1"]}
