@@ -100,7 +100,7 @@ def test_the_flags_of_its_commands_exist():
     scripts = {"train_with_transfer.py": with_transfer, "train_without_transfer.py": without_transfer}
     text = TEXT.replace("\\\n", " ")
     commands = re.findall(r"^python (train_with\w+\.py) (.*)$", text, re.MULTILINE)
-    assert len(commands) == 5
+    assert len(commands) == 7
     for script, words in commands:
         assert set(re.findall(r"--[a-z-]+", words)) <= {name for p in scripts[script].params for name in p.opts}
     known = {name for command in scripts.values() for p in command.params for name in p.opts}
