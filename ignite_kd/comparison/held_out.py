@@ -42,6 +42,7 @@ def refuse_other_data(runs: Sequence[Run], teachers: Sequence[Run]) -> None:
     _refuse([*runs, *teachers], "number of classes", lambda run: run.data.get("classes"))
     _refuse(runs, "content of the data set", lambda run: run.data.get("digest"))
     _refuse(runs, "image size", lambda run: run.image_size if run.dataset == "folder" else None)
+    _refuse(runs, "way to cut images", lambda run: run.views if run.dataset == "folder" else None)
 
 
 def _refuse(runs: Sequence[Run], what: str, of: Callable[[Run], Any]) -> None:
@@ -101,7 +102,7 @@ def _of_folder(
 
     files, classes, digest = folder_to_evaluate(
         data_dir, "val" if part == "validation" else part, _BATCH, image_size=size, num_workers=num_workers,
-        device=device, choose=choose,
+        device=device, choose=choose, views=next((run.views for run in runs if run.dataset == "folder"), "usual"),
     )  # fmt: skip
     shown = len(files.samples)
     return HeldOut({"dataset": files}, shown, there[0], classes, size, "folder", digest, _other_data(runs, digest))

@@ -117,6 +117,7 @@ def test_a_folder_is_read_in_random_order(tmp_path):
         ({"data": {"classes": 10}}, {"data": {"classes": 5}}, "number of classes"),
         ({"data": {"digest": "a"}}, {"data": {"digest": "b"}}, "content"),
         ({"dataset": "folder", "image_size": 8}, {"dataset": "folder", "image_size": 16}, "image size"),
+        ({"dataset": "folder", "views": "usual"}, {"dataset": "folder", "views": "squash"}, "way to cut images"),
     ],
 )
 def test_other_data_is_refused(one, other, word):
