@@ -16,11 +16,12 @@ from ignite_kd.files import atomic_write, digest_of
 __all__ = ["accuracy_of", "any_card", "card_of_run", "card_path", "read_card", "save_with_card"]
 
 # what others rely on; the rest of a card is for people
-_KINDS: dict[str, type] = {"model": str, "num_classes": int, "dataset": str, "data": dict, "results": dict}
+_KINDS: dict[str, Any] = {"model": str, "num_classes": int, "dataset": str, "data": dict, "results": dict}
 _KINDS |= {"data.digest": str, "data.split": dict, "image_size": int, "views": str, "quirks": dict, "precision": str}
 _KINDS |= {"which": str, "device": str, "results.validation": dict, "results.test": dict}
+_KINDS |= {"epochs": int, "minutes": (int, float), "loss": list, "run": str}
 
-_WORDS = {str: "a text", int: "a number", dict: "an object"}
+_WORDS: dict[Any, str] = {str: "a text", int: "a number", (int, float): "a number", dict: "an object", list: "a list"}
 
 
 def read_card(path: str | Path) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["RunFailed", "UserError", "unknown"]
+__all__ = ["Diverged", "RunFailed", "UserError", "unknown"]
 
 
 class UserError(ValueError):
@@ -16,6 +16,10 @@ class UserError(ValueError):
 
 class RunFailed(RuntimeError):
     """A run that started well and could not go on. The command line exits with 1."""
+
+
+class Diverged(RunFailed):
+    """A loss or a weight became no number: what another try would give again, unlike a full disk."""
 
 
 def unknown(kind: str, word: str, possible: Iterable[str]) -> UserError:

@@ -13,7 +13,7 @@ from ignite_kd.files import digest_of
 from ignite_kd.plan import Plan
 from ignite_kd.recipes.base import Recipe
 
-__all__ = ["changes", "choose", "differences", "fresh", "identity_of", "leave", "lock", "refuse_changes"]
+__all__ = ["changes", "choose", "differences", "fresh", "identity_of", "leave", "lock", "make", "refuse_changes"]
 
 
 def choose(plan: Plan) -> tuple[Path, bool]:
@@ -27,12 +27,12 @@ def choose(plan: Plan) -> tuple[Path, bool]:
             raise UserError(
                 f"{folder} holds a run already; add --resume auto to go on with it, or choose another folder."
             )
-        _make(folder)
+        make(folder)
         return folder, there
     folder, last = fresh(Path("runs") / plan.title())
     if plan.resume == "auto" and last is not None:
         return last, True
-    _make(folder)
+    make(folder)
     return folder, False
 
 
@@ -100,6 +100,14 @@ def lock(folder: Path, busy: str = "is training in {}; wait for it or choose ano
     return handle
 
 
+def make(folder: Path) -> None:
+    """Create it, or say in a line why that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create {folder}: {error.strerror}; choose another --output-dir.") from None
+
+
 def leave(folder: Path, handle: IO[str]) -> None:
     """Let others into the folder; one in which nothing came about goes away again."""
     handle.close()
@@ -107,10 +115,3 @@ def leave(folder: Path, handle: IO[str]) -> None:
         with contextlib.suppress(OSError):
             (folder / ".lock").unlink()
             folder.rmdir()
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror}; choose another --output-dir.") from None

@@ -18,7 +18,7 @@ from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
-from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.files import check_writable
 from ignite_kd.first_stage import train_first_stage
 from ignite_kd.foreign import refuse_foreign_teacher
@@ -126,15 +126,8 @@ class Session:
         """What needs no data is refused before any is read, or downloaded; a wrong method even with a factor of 0."""
         for term in self.plan.terms:
             heads.kind(term.method)
-        with torch.device("meta"):
-            for name in (self.plan.student, self.plan.teacher):
-                try:
-                    if name is not None:
-                        self.build_model(name, 10, self.plan.image_size or 32)
-                except UserError:
-                    raise
-                except Exception:  # some networks of torchvision cannot be built without numbers
-                    continue
+        for name in filter(None, (self.plan.student, self.plan.teacher)):
+            models.check_name(name, self.plan.image_size or 32)
 
     def run(self) -> int:
         """Train to the end or to a stop; returns the exit status."""
@@ -182,13 +175,14 @@ class Session:
         """Record that the training came to nothing; the error with what is left to go on from."""
         saved = self.checkpoints.files()
         where = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
-        self.note(status="failed", error=str(error))
+        self.note(
+            status="failed", error=str(error), diverged=isinstance(error, Diverged), seconds=self._seconds_so_far()
+        )
         return RunFailed(f"{error} ({where})")
 
     def finish(self) -> int:
         """Write and say what came of it; returns the exit status."""
-        seconds = self.before.get("seconds", 0.0) + time.monotonic() - self._started
-        self.note(seconds=round(seconds, 3))
+        self.note(seconds=self._seconds_so_far())
         if self.steps_left > 0:
             reason = self.stopping.reason or "a handler"
             self.note(status="stopped", reason=reason)
@@ -396,6 +390,9 @@ class Session:
         """Set entries of the run's record."""
         if self.rank == 0:
             self.record.update(**entries)
+
+    def _seconds_so_far(self) -> float:
+        return float(round(self.before.get("seconds", 0.0) + time.monotonic() - self._started, 3))
 
     def _processes_so_far(self) -> list[int]:
         """How many there were, one number each time that this changed: one alone means results to the bit."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ignite_kd.errors import UserError
 
-__all__ = ["ALIASES", "Term"]
+__all__ = ["ALIASES", "Term", "check_terms"]
 
 # other codes' words for methods: RepDistiller's of --distill, the zoo's of --distype
 ALIASES = {
@@ -53,6 +54,17 @@ class Term:
             raise UserError(
                 f"the warm_up of {self.method} should be zero or more epochs, but {self.warm_up} was given."
             )
+
+
+def check_terms(terms: Sequence[Term]) -> None:
+    """Refuse a sum in which a method stands twice, or nothing."""
+    names = [term.method for term in terms if term.factor]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"a method may stand once in the loss, but {', '.join(names)} were given; add their factors up."
+        )
+    if not names:
+        raise UserError("every factor of the loss is zero: nothing would be learned.")
 
 
 def _value(word: str) -> Any:

@@ -101,8 +101,8 @@ def step(loss: tuple[str, ...], compile_: str, as_json: bool, **settings: Any) -
     They take turns in one process, as do one and several students of one teacher. Parts of the step stand beside what
     their arithmetic would take at the rate at which this machine multiplies matrices.
     """
-    from ignite_kd.cli.training import check_terms
     from ignite_kd.plan import Term
+    from ignite_kd.terms import check_terms
 
     terms = [Term.read(word) for word in loss]
     if terms:

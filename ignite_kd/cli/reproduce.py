@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,9 @@ def command(table: str | None, **options: Any) -> int:
 def _fill(
     table: Any, cells: Any, *, trials: int, epochs_scale: float, students_per_teacher: int, **options: Any
 ) -> int:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("reproduce starts processes itself: say --nproc-per-node N, and leave torchrun out.")
+
     from ignite_kd.tables import report
     from ignite_kd.tables.plans import Machine
     from ignite_kd.tables.reproduce import Reproduction

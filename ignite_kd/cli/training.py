@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ignite_kd.cli.options import GroupedCommand
 from ignite_kd.errors import UserError
+from ignite_kd.terms import check_terms
 
 if TYPE_CHECKING:
-    from ignite_kd.plan import Plan, Term
+    from ignite_kd.plan import Plan
 
-__all__ = ["TrainingCommand", "TwoTrainings", "check_terms", "plan_of"]
+__all__ = ["TrainingCommand", "TwoTrainings", "plan_of"]
 
 
 class TwoTrainings(NamedTuple):
@@ -129,14 +130,3 @@ def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
     )
     check_terms(plan.terms)
     return plan
-
-
-def check_terms(terms: Sequence[Term]) -> None:
-    """Refuse a sum in which a method stands twice, or nothing."""
-    names = [term.method for term in terms if term.factor]
-    if len(set(names)) < len(names):
-        raise UserError(
-            f"a method may stand once in the loss, but {', '.join(names)} were given; add their factors up."
-        )
-    if not names:
-        raise UserError("every factor of the loss is zero: nothing would be learned.")

@@ -160,21 +160,22 @@ def _network(run: Run, shown: HeldOut) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _recorded(run: Run) -> Recorded:
-    def of(part: str, which: str) -> float | None:
-        value = (run.results.get(part) or {}).get(which)
-        value = value.get("accuracy") if isinstance(value, dict) else value
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+def _accuracy(run: Run, part: str, which: str) -> float | None:
+    value = (run.results.get(part) or {}).get(which)
+    value = value.get("accuracy") if isinstance(value, dict) else value
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
+
+def _recorded(run: Run) -> Recorded:
     return Recorded(
         loss=run.loss,
         epochs=run.epochs,
         planned=run.planned,
         minutes=None if run.seconds is None else run.seconds / 60,
-        validation_last=of("validation", "last"),
-        validation_best=of("validation", "best"),
-        test_last=of("test", "last"),
-        test_best=of("test", "best"),
+        validation_last=_accuracy(run, "validation", "last"),
+        validation_best=_accuracy(run, "validation", "best"),
+        test_last=_accuracy(run, "test", "last"),
+        test_best=_accuracy(run, "test", "best"),
     )
 
 
@@ -182,7 +183,7 @@ def _remarks(run: Run, row: Row, on: str, shown: HeldOut) -> list[str]:
     found: list[Any] = []
     if run.status not in (None, "finished"):
         found.append(f"{row.name}: {run.status}; its weights are those after {run.epochs} of {run.planned} epochs")
-    claim = row.recorded.test_last if on == "test" else row.recorded.validation_last
+    claim = _accuracy(run, on, run.which)
     if run.status in (None, "finished") and claim is not None and shown.images == shown.of:
         whole = on == "test" or run.data.get("split", {}).get("validation") == shown.images
         if whole and abs(claim - row.accuracy) > _ROUNDING:

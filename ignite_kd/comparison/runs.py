@@ -38,6 +38,7 @@ class Run:
     teacher: str | None = None  # the file
     teacher_sha256: str | None = None
     status: str | None = None
+    which: str = "last"  # of its results, those of these weights
     epochs: int | None = None
     planned: int | None = None
     seconds: float | None = None
@@ -47,7 +48,14 @@ class Run:
 
 def load_run(path: str) -> Run:
     """The run in the folder `path`, with its last weights; or the weights in the file `path`."""
-    return _of_folder(Path(path)) if Path(path).is_dir() else _of_file(path)
+    if not Path(path).is_dir():
+        return _of_file(path)
+    try:
+        return _of_folder(Path(path))
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise UserError(f"{Path(path) / 'run.json'} is damaged; restore it, or name another run.") from None
 
 
 def teacher_of(run: Run) -> tuple[str | None, str | None]:
@@ -75,7 +83,8 @@ def _of_folder(folder: Path) -> Run:
     record = _record(folder)
     plan = record.get("plan")
     if not isinstance(plan, dict):
-        inside = sorted(str(run.parent) for run in folder.glob("*/run.json"))
+        runs = [*folder.glob("*/run.json"), *folder.glob("*/*/run.json")]  # the latter in the folder of a table
+        inside = sorted(str(run.parent) for run in runs)
         advice = f"it holds runs: {', '.join(inside)}" if inside else "name one that a training command wrote"
         raise UserError(f"{folder} is no run's folder (no plan in run.json); {advice}.")
     found = newest(folder / "checkpoints", lambda torn: warnings.warn(f"{torn} is damaged and left out.", stacklevel=3))
@@ -101,9 +110,10 @@ def _of_file(path: str) -> Run:
     about: dict[str, Any] = {"path": path, "weights": path, "model": name, "content": content, "known": known}
     if card is None:
         return Run(**about)
+    about |= {"which": card.get("which") or "last", "epochs": card.get("epoch") or card.get("epochs")}
     record = _record(Path(str(card["run"]))) if card.get("run") else {}
     if record.get("plan") and record.get("results") == card.get("results"):  # another run may stand there by now
-        return Run(**about, epochs=card.get("epochs"), **_recorded(record, RunRecord(str(card["run"])).read()))
+        return Run(**about, **_recorded(record, RunRecord(str(card["run"])).read()))
     return Run(
         **about,
         dataset=card.get("dataset"),
@@ -112,7 +122,6 @@ def _of_file(path: str) -> Run:
         normalisation=_normalisation(card.get("dataset"), (card.get("quirks") or {}).get("normalisation")),
         views=card.get("views") or "usual",
         loss=" + ".join(map(str, card.get("loss") or ())) or None,
-        epochs=card.get("epochs"),
         planned=card.get("epochs"),
         results=card.get("results") or {},
     )
@@ -131,7 +140,7 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
     terms = [term for term in plan.get("terms") or () if term["factor"]]
     return {
         "dataset": plan["dataset"],
-        "data": record.get("data") or {},
+        "data": dict(record.get("data") or {}),
         "data_dir": plan.get("data_dir"),
         "image_size": plan.get("image_size"),
         "normalisation": _normalisation(plan["dataset"], plan["recipe"].get("normalisation")),
@@ -141,8 +150,8 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "teacher_sha256": (record.get("identity") or {}).get("teacher_sha256"),
         "status": record.get("status"),
         "planned": plan.get("max_epochs"),
-        "seconds": record.get("seconds"),
-        "results": record.get("results") or _so_far(lines),
+        "seconds": float(record["seconds"]) if "seconds" in record else None,
+        "results": dict(record.get("results") or _so_far(lines)),
         "lines": lines,
     }
 

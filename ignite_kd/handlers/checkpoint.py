@@ -129,7 +129,10 @@ class Checkpoints:
 def newest(folder: Path, torn: Callable[[Path], None]) -> tuple[Path, dict[str, Any]] | None:
     """The newest sound checkpoint in `folder` and what is in it; `torn` is told of each damaged one on the way."""
     for path in reversed(_files(folder)):
-        state = _read(path)
+        try:
+            state = _read(path)
+        except FileNotFoundError:  # a training that goes on has newer ones by now
+            return newest(folder, torn)
         if state is not None:
             return path, state
         torn(path)

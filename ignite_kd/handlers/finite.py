@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ignite_kd.distributed import agree
 from ignite_kd.engines import StudentEngine
-from ignite_kd.errors import RunFailed
+from ignite_kd.errors import Diverged
 
 __all__ = ["StopOnNonFinite", "weights_are_finite"]
 
 
 class StopOnNonFinite:
-    """Raises `RunFailed`, naming the term, epoch and iteration, when a loss has become NaN or infinite.
+    """Raises `Diverged`, naming the term, epoch and iteration, when a loss has become NaN or infinite.
 
     Each step puts its terms aside; the host looks at them every `every` steps, at the end of an epoch, and through
     `check()` before a checkpoint is written. So nothing waits for a GPU, and no bad state is ever saved.
@@ -50,7 +50,7 @@ class StopOnNonFinite:
         if bad:
             iteration, name = int(min(bad)[0]), min(bad)[1]
             epoch = (iteration - 1) // (self._student.state.epoch_length or 1) + 1
-            raise RunFailed(
+            raise Diverged(
                 f"the loss '{name}' was NaN or infinite at epoch {epoch}, iteration {iteration}; "
                 "lower its factor or the learning rate"
             )
@@ -66,7 +66,7 @@ class StopOnNonFinite:
         bad = agree(*(not weights_are_finite(module) for module in modules.values()))
         for name, found in zip(modules, bad, strict=True):
             if found:
-                raise RunFailed(
+                raise Diverged(
                     f"the weights of '{name}' became NaN or infinite by epoch {student.state.epoch}, "
                     f"iteration {student.state.iteration}; lower the learning rate"
                 )

@@ -63,12 +63,11 @@ def plot_published(title: str, panels: Mapping[str, Sequence[Published]], path: 
     for place, (name, rows) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(1, len(panels), place)
         axes.set(title=name, xlabel="test accuracy in %")
-        for line, (_, published, mean, deviation) in enumerate(rows):
-            if published is not None:
-                axes.plot(published, line, "D", color="0.6", label="published" if line == 0 else None)
-            axes.errorbar(
-                mean, line, xerr=deviation, fmt="o", color="C0", capsize=3, label="ours" if line == 0 else None
-            )
+        known = [(published, line) for line, (_, published, *_) in enumerate(rows) if published is not None]
+        if known:
+            axes.plot(*zip(*known, strict=True), "D", color="0.6", label="published")
+        means, deviations = ([row[i] or 0.0 for row in rows] for i in (2, 3))
+        axes.errorbar(means, range(len(rows)), xerr=deviations, fmt="o", color="C0", capsize=3, label="ours")
         axes.set_yticks(range(len(rows)), [row for row, *_ in rows])
         axes.invert_yaxis()
         axes.margins(y=0.2)

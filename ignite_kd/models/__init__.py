@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from ignite_kd.errors import UserError, unknown
@@ -50,6 +51,7 @@ __all__ = [
     "WideResNet",
     "ZooWideResNet",
     "build",
+    "check_name",
     "from_torchvision",
     "macs",
     "names",
@@ -116,6 +118,17 @@ def build(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
         if match := re.fullmatch(family.pattern, name):
             return family.build(*match.groups(), num_classes=num_classes, **options)
     raise _unknown(name)
+
+
+def check_name(name: str, image_size: int = 32) -> None:
+    """Refuse a name that `build` does not know, or a size that a network does not take, at no cost."""
+    with torch.device("meta"):
+        try:
+            build(name, **size_options(name, image_size))
+        except UserError:
+            raise
+        except Exception:  # some networks of torchvision cannot be built without numbers
+            return
 
 
 def size_options(name: str, image_size: int) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from ignite_kd import recipes
+from ignite_kd import heads, recipes
 from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan, Term
 from ignite_kd.recipes import Recipe, crd
 from ignite_kd.tables.table import BENCHMARK, Cell, Column, Table
+from ignite_kd.terms import check_terms
 
 __all__ = ["Machine", "scaled", "student_plan", "teacher_plan"]
 
@@ -73,6 +74,7 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
         epochs=_times(recipe.epochs, scale),
         milestones=tuple(_times(milestone, scale) for milestone in recipe.milestones),
         first_stage_epochs=_times(recipe.first_stage_epochs, scale),
+        patience=_times(recipe.patience, scale),
     )
 
 
@@ -89,4 +91,8 @@ def _terms(table: Table, row: str, column: Column) -> list[Term]:
             f"row {row} of {table.name} should have a list of losses, or '{BENCHMARK}', but has '{losses}'."
         )
     terms = [Term.read(word) for word in losses]
-    return terms if any(term.method == "ce" for term in terms) else [Term("ce"), *terms]
+    terms = terms if any(term.method == "ce" for term in terms) else [Term("ce"), *terms]
+    for term in terms:
+        heads.kind(term.method)
+    check_terms(terms)
+    return terms

@@ -33,7 +33,7 @@ class Summary:
 
     @property
     def difference(self) -> float | None:
-        return None if self.mean is None or self.published is None else self.mean - self.published
+        return None if self.mean is None or self.published is None else round(self.mean - self.published, 6)
 
     @property
     def verdict(self) -> str:
@@ -60,11 +60,13 @@ class Summary:
 
 
 def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
-    """One for each cell that something was trained for, in the table's order."""
+    """One for each cell that something was trained for, in the table's order; shortened schedules are apart."""
+    scales = sorted({trial.epochs_scale for trial in trials}, reverse=True)
     return [
         _summary(table, cell, found)
         for cell in table.cells()
-        if (found := [trial for trial in trials if trial.cell == cell])
+        for scale in scales
+        if (found := [trial for trial in trials if trial.cell == cell and trial.epochs_scale == scale])
     ]
 
 
@@ -79,7 +81,7 @@ def markdown(table: Table, trials: Sequence[Trial]) -> str:
     if any(summary.scale != 1 for summary in found):
         parts.append("The schedule was shortened: these are not the published experiments.")
     parts.append(_protocol(table))
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def picture(table: Table, trials: Sequence[Trial], path: Path) -> bool:

@@ -7,16 +7,18 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ignite_kd import run_folder
+from ignite_kd import models, run_folder
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import atomic_write, digest_of
 from ignite_kd.launch import launch
 from ignite_kd.plan import Plan
 from ignite_kd.tables import report, teachers
+from ignite_kd.tables.checked import checked
 from ignite_kd.tables.plans import Machine, student_plan, teacher_plan
 from ignite_kd.tables.table import TEACHER, Cell, Table
 from ignite_kd.tables.trial import Trial, read_trial, write_trial
@@ -24,6 +26,7 @@ from ignite_kd.tables.trial import Trial, read_trial, write_trial
 __all__ = ["Reproduction"]
 
 _TIME_IS_UP = 75
+_LONGEST = 1000  # times the published epochs
 
 
 class Reproduction:
@@ -51,24 +54,29 @@ class Reproduction:
         time_limit: float | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
+        if not 0 < scale <= _LONGEST:
+            raise UserError(f"--epochs-scale should be above 0 and at most {_LONGEST}, but {scale:g} was given.")
         self.table, self.folder, self.machine = table, folder, machine
         self.scale, self.group, self.given, self.say = scale, group, given, say
         self._deadline = math.inf if time_limit is None else time.monotonic() + time_limit
 
     def run(self, cells: Sequence[Cell], trials: Sequence[int]) -> int:
         """Fill these cells with these trials; returns the exit status: 0 when all is there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._homes = self._trainings()
+        run_folder.make(self.folder)
         lock = run_folder.lock(self.folder)
         try:
-            return self._fill(cells, trials)
+            self._enter()
+            try:
+                return self._fill(cells, trials)
+            finally:
+                self._report()
         finally:
-            self._report()
-            lock.close()
+            run_folder.leave(self.folder, lock)
 
     def _fill(self, cells: Sequence[Cell], trials: Sequence[int]) -> int:
-        self._enter()
         wanted = [self.table.columns[cell.column].teacher for cell in cells if self._is_taught(cell)]
-        given = teachers.given(self.given, dict.fromkeys(wanted))
+        given = teachers.given(self.given, dict.fromkeys(wanted), self.table)
         self._teachers = {}
         for name in dict.fromkeys(wanted):
             status, path = self._teacher(name, given.get(name))
@@ -76,8 +84,9 @@ class Reproduction:
                 return status
             self._teachers[name] = path
         missing = list(self._missing(cells, trials))
-        groups = list(self._groups([plan for _, _, plan in missing]))
-        self.say(f"{len(missing)} trainings to do, in {len(groups)} runs" if missing else "nothing is left to train")
+        plans = {str(plan.output_dir): plan for _, _, plan in missing}  # cells may share a training
+        groups = list(self._groups(list(plans.values())))
+        self.say(f"{len(plans)} trainings to do, in {len(groups)} runs" if missing else "nothing is left to train")
         for group in groups:
             status = self._train(group)
             for cell, trial, plan in missing:
@@ -90,6 +99,20 @@ class Reproduction:
 
     def _is_taught(self, cell: Cell) -> bool:
         return cell.row == TEACHER or bool(self.table.losses[cell.row])
+
+    def _trainings(self) -> dict[Cell, Cell]:
+        """Each student's cell with the first one of the same training: alone, it is the same under any teacher.
+
+        Building all plans also finds what is wrong with a table before anything is trained.
+        """
+        first: dict[str, Cell] = {}
+        students = [cell for cell in self.table.cells() if cell.row != TEACHER]
+        for column in self.table.columns.values():
+            models.check_name(column.teacher)
+            models.check_name(column.student)
+        return {
+            cell: first.setdefault(repr(student_plan(self.table, cell, 0, None, self.scale)), cell) for cell in students
+        }
 
     # trials
 
@@ -110,19 +133,22 @@ class Reproduction:
         if not record.exists():
             return False
         run = run_folder.refuse_changes(record.parent, run_folder.identity_of(plan))
-        if run.get("status") not in ("finished", "failed"):
+        if not _has_ended(run):
             return False
-        write_trial(self._trial_path(cell, trial), Trial.of_run(self.table.name, cell, trial, self.scale, run))
+        try:
+            write_trial(self._trial_path(cell, trial), Trial.of_run(self.table.name, cell, trial, self.scale, run))
+        except (KeyError, TypeError, AttributeError):
+            raise UserError(f"{record} is damaged; move its folder away to train it again.") from None
         return True
 
     def _plan(self, cell: Cell, trial: int) -> Plan:
         teacher = self._teachers.get(self.table.columns[cell.column].teacher)
-        folder = self.folder / "runs" / f"{_slug(cell)}-{trial}"
+        folder = self.folder / "runs" / f"{self._homes[cell].slug}-{trial}"
         path = None if teacher is None else str(teacher)
         return student_plan(self.table, cell, trial, path, self.scale, output_dir=str(folder), **vars(self.machine))
 
     def _trial_path(self, cell: Cell, trial: int) -> Path:
-        return self.folder / "trials" / f"{_slug(cell)}-{trial}.json"
+        return self.folder / "trials" / f"{cell.slug}-{trial}.json"
 
     # training
 
@@ -130,7 +156,7 @@ class Reproduction:
         """Students that can learn from the same batches of the same teacher, so many at a time."""
         alike: dict[str, list[Plan]] = {}
         for plan in plans:
-            alike.setdefault(json.dumps([plan.shared(), _compiled(plan)], sort_keys=True, default=str), []).append(plan)
+            alike.setdefault(json.dumps([plan.shared(), _begun(plan)], sort_keys=True, default=str), []).append(plan)
         for members in alike.values():
             for start in range(0, len(members), self.group):
                 yield members[start : start + self.group]
@@ -141,23 +167,25 @@ class Reproduction:
             self.say("stopped by time limit; the same command goes on")
             return _TIME_IS_UP
         limit = None if left == math.inf else left
+        status = 1
         try:
-            return launch([dataclasses.replace(plan, time_limit=limit) for plan in plans])
+            status = launch([dataclasses.replace(plan, time_limit=limit) for plan in plans])
         except RunFailed as error:
-            if not any(_status(plan) == "failed" for plan in plans):
+            if not all(_has_ended(_record(plan)) for plan in plans):
                 raise
             self.say(f"warning: {error}")
-            return 0
         finally:
             if "torch._dynamo" in sys.modules:  # what was compiled for one group must not count against the next
                 sys.modules["torch._dynamo"].reset()
+        # a student that diverged is a result, of which processes tell by their status
+        return 0 if status == 1 and all(_has_ended(_record(plan)) for plan in plans) else status
 
     # teachers
 
     def _teacher(self, name: str, given: Path | None) -> tuple[int, Path | None]:
         """The file of a teacher, trained where there is none; or the status with which its training stopped."""
-        known = self._notes().get("teachers", {}).get(name)
-        path = given or (Path(known["file"]) if known else teachers.shipped(name, self.table))
+        known = self._known_teacher(name)
+        path = given or (known[0] if known else teachers.shipped(name, self.table))
         trained = self.folder / "teachers" / f"{name}.th"
         if path is None or path == trained:
             path = trained
@@ -165,31 +193,59 @@ class Reproduction:
                 self.table, name, self.scale, state_dict_path=str(path),
                 output_dir=str(self.folder / "teachers" / name), **vars(self.machine),
             )  # fmt: skip
-            if not (path.exists() and _status(plan) == "finished"):
+            if not (path.exists() and self._is_trained(plan)):
                 self.say(f"training the teacher {name}")
                 status = self._train([plan])
                 if status:
                     return status, None
-                if _status(plan) == "failed":
+                if _record(plan)["status"] == "failed":
                     raise RunFailed(f"the teacher {name} failed; see {plan.output_dir}.")
         digest = digest_of(path)
-        if known and known["sha256"] != digest:
+        if known and known[1] != digest and self._has_students(name):
+            if path == known[0]:
+                raise UserError(f"{path} is not what the students here learned from any more; restore it.")
             raise UserError(
-                f"the students in {self.folder} learn from another {name} ({known['file']}, sha256 "
-                f"{known['sha256'][:8]}…) than {path}; choose another --output-dir for this one."
+                f"the students in {self.folder} learn from another {name} ({known[0]}, sha256 "
+                f"{known[1][:8]}…) than {path}; choose another --output-dir for this one."
             )
-        if not known:
-            self.say(f"the teacher {name} is {path}")
-            self._note_teacher(name, path, digest)
+        self._note_teacher(name, path, digest, new=known is None or known[1] != digest)
         return 0, path
 
-    def _note_teacher(self, name: str, path: Path, digest: str) -> None:
+    def _known_teacher(self, name: str) -> tuple[Path, str] | None:
+        """The file and sha256 of the teacher that was chosen before."""
+        known = self._notes().get("teachers", {}).get(name)
+        return known and (self.folder / known["file"], known["sha256"])
+
+    def _is_trained(self, plan: Plan) -> bool:
+        """Whether a teacher's training is finished; an error where it was not that of the table. Its number format
+        and compilation may be those of another machine than the students'."""
+        record = _record(plan)
+        if record.get("status") != "finished":
+            return False
+        before = record.get("identity", {})
+        now = run_folder.identity_of(plan) | {name: before.get(name) for name in ("precision", "compile")}
+        run_folder.refuse_changes(Path(str(plan.output_dir)), now)
+        return True
+
+    def _has_students(self, name: str) -> bool:
+        """Whether anything here learned from that teacher."""
+        cells = [cell for cell in self._homes if self._is_taught(cell)]
+        slugs = [cell.slug for cell in cells if self.table.columns[cell.column].teacher == name]
+        return any(any(self.folder.glob(f"*/{slug}-[0-9]*")) for slug in slugs)
+
+    def _note_teacher(self, name: str, path: Path, digest: str, new: bool) -> None:
+        is_own = path.parent == self.folder / "teachers"
         for cell in teachers.cells_of_teacher(self.table, name):
-            scale = self.scale if path.parent == self.folder / "teachers" else 1.0
-            trial = teachers.trial_of_file(path, self.table, cell.column, self.machine.data_dir, self.machine.device)
-            write_trial(self._trial_path(cell, 0), dataclasses.replace(trial, epochs_scale=scale))
-        known = self._notes().get("teachers", {}) | {name: {"file": str(path), "sha256": digest}}
-        self._write_notes(teachers=known)
+            if new or not self._trial_path(cell, 0).exists():
+                machine = self.machine
+                trial = teachers.trial_of_file(path, self.table, cell.column, machine.data_dir, machine.device)
+                trial = dataclasses.replace(trial, epochs_scale=self.scale if is_own else 1.0)
+                write_trial(self._trial_path(cell, 0), trial)
+        if new:
+            self.say(f"the teacher {name} is {path}")
+            file = path.relative_to(self.folder) if is_own else path.resolve()  # the folder may be moved
+            known = self._notes().get("teachers", {}) | {name: {"file": str(file), "sha256": digest}}
+            self._write_notes(teachers=known)
 
     # the folder
 
@@ -206,8 +262,8 @@ class Reproduction:
     def _notes(self) -> dict[str, Any]:
         path = self.folder / "reproduction.json"
         try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
-        except ValueError:
+            return vars(checked(_Notes, json.loads(path.read_bytes()))) if path.exists() else {}
+        except (ValueError, RecursionError):
             raise UserError(f"{path} is damaged; restore it, or choose another --output-dir.") from None
 
     def _write_notes(self, **entries: Any) -> None:
@@ -225,16 +281,30 @@ class Reproduction:
             report.picture(self.table, found, self.folder / "table.png")
 
 
-def _slug(cell: Cell) -> str:
-    return str(cell).replace(":", "-")
+@dataclass(frozen=True)
+class _Notes:
+    """What `reproduction.json` holds."""
+
+    table: str
+    epochs_scale: float
+    teachers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def _status(plan: Plan) -> str | None:
-    record = Path(str(plan.output_dir)) / "run.json"
-    return json.loads(record.read_text()).get("status") if record.exists() else None
+def _record(plan: Plan) -> dict[str, Any]:
+    """What a run says of itself; nothing where it was not begun."""
+    path = Path(str(plan.output_dir)) / "run.json"
+    try:
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+    except (ValueError, TypeError):
+        raise UserError(f"{path} is damaged; restore it, or move its folder away to train it again.") from None
 
 
-def _compiled(plan: Plan) -> bool | None:
-    """How a run was begun, which classmates must have in common; None for one that was not."""
-    record = Path(str(plan.output_dir)) / "run.json"
-    return json.loads(record.read_text()).get("compiled") if record.exists() else None
+def _has_ended(record: Mapping[str, Any]) -> bool:
+    """Whether nothing is gained by going on: a full disk, too, makes a run fail, but that may be put right."""
+    return record.get("status") == "finished" or (record.get("status") == "failed" and record.get("diverged", True))
+
+
+def _begun(plan: Plan) -> Any:
+    """How a run was begun, which classmates must have in common; nothing for one that was not."""
+    record = _record(plan)
+    return record.get("compiled"), record.get("data")

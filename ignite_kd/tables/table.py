@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ignite_kd.errors import UserError, unknown
+from ignite_kd.tables.checked import checked
 
 __all__ = ["TEACHER", "Cell", "Column", "Table", "get", "names"]
 
@@ -36,6 +38,11 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.row}:{self.column}"
+
+    @property
+    def slug(self) -> str:
+        """Begins the names of its files."""
+        return str(self).replace(":", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +74,19 @@ class Table:
 
         A cell that was published as not applicable is chosen only where it is named itself.
         """
-        for word in rows:
-            self._known("row", word.lower(), self.rows)
-        for word in columns:
-            self._known("column", word, self.columns)
+        these = [self._known("row", word, self.rows) for word in rows]
+        those = [self._known("column", word, self.columns) for word in columns]
         chosen = set()
         if rows or columns or not cells:
-            wanted = [word.lower() for word in rows] or self.rows
-            chosen = {Cell(row, column) for row in wanted for column in columns or self.columns}
+            chosen = {Cell(row, column) for row in these or self.rows for column in those or self.columns}
             chosen = {cell for cell in chosen if not self._not_applicable(cell)}
         for word in cells:
-            row, _, column = word.partition(":")
-            self._known("row", row.lower(), self.rows)
-            self._known("column", column, self.columns)
-            chosen.add(Cell(row.lower(), column))
+            row, colon, column = word.partition(":")
+            if not colon:
+                raise UserError(
+                    f"--cell {word} should read ROW:COLUMN, e.g. {self.rows[-1]}:{next(iter(self.columns))}."
+                )
+            chosen.add(Cell(self._known("row", row, self.rows), self._known("column", column, self.columns)))
         return [cell for cell in self.cells() if cell in chosen]
 
     def cells(self) -> Iterator[Cell]:
@@ -93,9 +99,12 @@ class Table:
         row = self.published.get(cell.row, {})
         return cell.column in row and row[cell.column] is None
 
-    def _known(self, what: str, word: str, possible: Sequence[str] | Mapping[str, Any]) -> None:
-        if word not in possible:
+    def _known(self, what: str, word: str, possible: Sequence[str] | Mapping[str, Any]) -> str:
+        """The name that is meant; methods are written in capitals as often as not."""
+        meant = word if word in possible else next((name for name in possible if name.lower() == word.lower()), None)
+        if meant is None:
             raise unknown(f"{what} of {self.name}", word, possible)
+        return meant
 
 
 def names() -> list[str]:
@@ -112,16 +121,29 @@ def get(word: str) -> Table:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name one of {', '.join(names())}, or a file.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}.") from None
     try:
-        columns = {str(name): Column(**column) for name, column in content.pop("columns").items()}
-        table = Table(columns=columns, **content)
-        if not (columns and table.losses):
-            raise ValueError("it has no columns or no rows")
-        if TEACHER in table.losses:
-            raise ValueError(f"the row '{TEACHER}' is there by itself")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        told = str(error).removeprefix("Table.").removeprefix("__init__() ")
-        raise UserError(f"{path} is no table: {told}; see {_PUBLISHED / 'shapes.json'} for one.") from None
+        return _table(content)
+    except ValueError as error:
+        raise UserError(f"{path} is no table: {error}; see {_PUBLISHED / 'shapes.json'} for one.") from None
+
+
+def _table(content: Any) -> Table:
+    columns = content.get("columns") if isinstance(content, dict) else None
+    if isinstance(columns, dict):
+        content = content | {"columns": {name: checked(Column, column) for name, column in columns.items()}}
+    table = checked(Table, content)
+    if not (table.columns and table.losses):
+        raise ValueError("it has no columns or no rows")
+    if TEACHER in table.losses:
+        raise ValueError(f"the row '{TEACHER}' is there by itself")
+    for name in (table.name, *table.losses, *table.columns):  # of files and in Markdown
+        if not re.fullmatch(r"\w[\w.:+-]*", name):
+            raise ValueError(f"'{name}' should be a name of letters, digits, _ . : + and -")
+    slugs: dict[str, Cell] = {}
+    for cell in table.cells():
+        other = slugs.setdefault(cell.slug, cell)
+        if other != cell:
+            raise ValueError(f"the cells {other} and {cell} would have the same files; call one of them otherwise")
     return table

@@ -12,14 +12,17 @@ from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.recognise import teacher_name
 from ignite_kd.tables.table import TEACHER, Cell, Table
-from ignite_kd.tables.trial import Trial
+from ignite_kd.tables.trial import Trial, percent
 
 __all__ = ["SHIPPED", "given", "shipped", "trial_of_file"]
 
 SHIPPED = Path(__file__).parents[2] / "state_dict"
 
+# of a card, what a trial keeps
+_KEPT = ("recipe", "quirks", "seed", "precision", "command", "versions", "device", "date", "data")
 
-def given(files: Iterable[str], wanted: Iterable[str]) -> dict[str, Path]:
+
+def given(files: Iterable[str], wanted: Iterable[str], table: Table) -> dict[str, Path]:
     """The user's files by the networks that are in them."""
     wanted = list(wanted)
     found: dict[str, Path] = {}
@@ -28,6 +31,11 @@ def given(files: Iterable[str], wanted: Iterable[str]) -> dict[str, Path]:
         name = teacher_name(file, option="a card beside it")
         if name not in wanted:
             raise UserError(f"--teacher {file} is a {name}, but the cells need {', '.join(wanted) or 'no teacher'}.")
+        learned = (read_card(file) or {}).get("dataset")
+        if learned not in (None, table.dataset):
+            raise UserError(
+                f"--teacher {file} learned {learned}, but {table.name} is of {table.dataset}; give another."
+            )
         if name in found:
             raise UserError(f"--teacher {found[name]} and --teacher {file} are both a {name}; give one of each.")
         found[name] = Path(file)
@@ -54,9 +62,7 @@ def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: 
 
         report = evaluate_file(str(path), dataset=table.dataset, data_dir=data_dir, device=device)
         accuracy = report.results["accuracy"]
-    record = {"file": path.name, "sha256": digest_of(path)} | {
-        name: card[name] for name in ("recipe", "command", "versions", "device", "date", "data") if name in card
-    }
+    record = {"file": path.name, "sha256": digest_of(path)} | {name: card[name] for name in _KEPT if name in card}
     return Trial(
         table=table.name,
         row=TEACHER,
@@ -64,9 +70,9 @@ def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: 
         trial=0,
         epochs=int(card.get("epochs") or 0),
         epochs_scale=1.0,
-        accuracy=round(100 * accuracy, 4),
-        best_accuracy=None,
-        validation_accuracy=None,
+        accuracy=percent(accuracy),
+        best_accuracy=percent(accuracy_of(card | {"which": "best"}, "test")),
+        validation_accuracy=percent(accuracy_of(card, "validation")),
         seconds=60 * float(card.get("minutes") or 0),
         students=1,
         error=None,

@@ -12,9 +12,10 @@ from typing import Any
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
 from ignite_kd.run_folder import changes
+from ignite_kd.tables.checked import checked
 from ignite_kd.tables.table import Cell
 
-__all__ = ["Trial", "mean_and_deviation", "read_lines", "read_trial", "write_trial"]
+__all__ = ["Trial", "mean_and_deviation", "percent", "read_lines", "read_trial", "write_trial"]
 
 # of the run's record, what a trial keeps: no paths, which mean nothing elsewhere
 _KEPT = (
@@ -59,7 +60,7 @@ class Trial:
     @property
     def minutes(self) -> float:
         """The share of this student in the time of its run."""
-        return self.seconds / 60 / self.students
+        return self.seconds / 60 / max(1, self.students)
 
     @classmethod
     def of_run(cls, table: str, cell: Cell, trial: int, epochs_scale: float, run: dict[str, Any]) -> Trial:
@@ -73,9 +74,9 @@ class Trial:
             trial=trial,
             epochs=run.get("epochs") or run["plan"]["max_epochs"],
             epochs_scale=epochs_scale,
-            accuracy=_percent((test.get("last") or {}).get("accuracy")),
-            best_accuracy=_percent((test.get("best") or {}).get("accuracy")),
-            validation_accuracy=_percent(validation.get("last")),
+            accuracy=percent((test.get("last") or {}).get("accuracy")),
+            best_accuracy=percent((test.get("best") or {}).get("accuracy")),
+            validation_accuracy=percent(validation.get("last")),
             seconds=run.get("seconds", 0.0),
             students=1 + len(run.get("classmates", [])),
             error=run.get("error") if run["status"] == "failed" else None,
@@ -100,12 +101,12 @@ def write_trial(path: Path, trial: Trial) -> None:
 
 
 def read_trial(path: Path) -> Trial:
-    return _read(path.read_text(), path)
+    return _read(path.read_bytes(), path)
 
 
 def read_lines(path: Path) -> list[Trial]:
     """The trials in a file that holds one a line."""
-    return [_read(line, path) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+    return [_read(line, path) for line in path.read_bytes().splitlines() if line.strip()] if path.exists() else []
 
 
 def mean_and_deviation(numbers: Iterable[float]) -> tuple[float, float | None]:
@@ -114,12 +115,12 @@ def mean_and_deviation(numbers: Iterable[float]) -> tuple[float, float | None]:
     return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
-def _read(text: str, path: Path) -> Trial:
+def _read(text: bytes, path: Path) -> Trial:
     try:
-        return Trial(**json.loads(text))
-    except (ValueError, TypeError):
+        return checked(Trial, json.loads(text))
+    except (ValueError, RecursionError):
         raise UserError(f"{path} is no trial, or damaged; restore it, or move it away to train it again.") from None
 
 
-def _percent(share: float | None) -> float | None:
+def percent(share: float | None) -> float | None:
     return None if share is None else round(100 * share, 4)

@@ -53,6 +53,15 @@ def test_without_a_teacher_stages_are_aligned_with_the_references():
     assert partners(found) == [("a.th", None, "b.th"), ("b.th", None, None)]
 
 
+def test_the_weights_of_a_best_epoch_are_held_against_the_results_of_that_epoch():
+    (row,) = compare([file("a.th", 1)], device="cpu").rows
+    results = {"test": {"last": {"accuracy": 0.99}, "best": {"accuracy": row.accuracy}}}
+    card = {"results": results, "epochs": 9, "epoch": 4}
+    assert "says test accuracy 99.00%" in compare([file("last.th", 1, **card)], device="cpu").notes[0]
+    found = compare([file("best.th", 1, which="best", **card)], device="cpu")
+    assert (found.notes, found.rows[0].recorded.epochs) == ((), 4)
+
+
 def test_equal_weights_are_looked_through_once(monkeypatch):
     teacher = file("teacher.th", 1)
     file("copy.th", 1)

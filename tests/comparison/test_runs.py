@@ -125,11 +125,24 @@ def test_a_folder_that_is_no_run_is_named(record):
         load_run("run")
 
 
+@pytest.mark.parametrize(
+    "damage", [{"plan": {}}, {"plan": RECORD["plan"] | {"recipe": 5}}, {"data": 5}, {"results": 7}, {"seconds": "x"}]
+)
+def test_a_damaged_record_is_one_line(damage):
+    run_folder(record=RECORD | damage)
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
+        load_run("run")
+
+
 def test_a_folder_of_runs_names_them():
     Path("all").mkdir()
     run_folder("all/kd")
     with pytest.raises(UserError, match="it holds runs: all/kd"):
         load_run("all")
+    Path("table").mkdir()
+    Path("all").rename("table/runs")
+    with pytest.raises(UserError, match="it holds runs: table/runs/kd"):
+        load_run("table")
 
 
 def test_a_teacher_is_believed_while_its_file_is_the_one_that_taught():

@@ -8,7 +8,7 @@ from torch import nn
 
 from ignite_kd import StudentEngine
 from ignite_kd.errors import RunFailed
-from ignite_kd.handlers import Checkpoints
+from ignite_kd.handlers import Checkpoints, checkpoint
 from ignite_kd.heads import VID, CrossEntropy
 
 LOADER = [(torch.linspace(-1, 1, 32).reshape(4, 8) * (i + 1), torch.tensor([0, 1, 0, 1])) for i in range(4)]
@@ -68,6 +68,20 @@ def test_a_damaged_file_is_named_kept_and_the_one_before_is_used(tmp_path, damag
     assert newest.with_suffix(".damaged").exists()
     resumed.run(LOADER, max_epochs=3)
     assert checkpoints.files()[-1] == newest  # the same bits were written again
+
+
+def test_who_looks_on_while_a_training_replaces_its_checkpoints_finds_the_newest(tmp_path, monkeypatch):
+    student, checkpoints = trained(tmp_path, epochs=2)
+    read = checkpoint._read
+
+    def replaced_meanwhile(path):
+        monkeypatch.setattr(checkpoint, "_read", read)
+        student.run(LOADER, max_epochs=4)
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, "_read", replaced_meanwhile)
+    path, _ = checkpoint.newest(tmp_path, pytest.fail)
+    assert path == checkpoints.files()[-1] and "step-000000016" in path.name
 
 
 def test_nothing_is_loaded_from_an_empty_folder(tmp_path):

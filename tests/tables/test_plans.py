@@ -50,6 +50,7 @@ def test_a_shorter_schedule_is_shorter_in_all_that_counts_epochs():
     assert (plan.max_epochs, plan.recipe.milestones, plan.recipe.first_stage_epochs) == (24, (15, 18, 21), 3)
     assert plan.terms[1].warm_up == 2
     assert plan_of("itrd-same", "reviewkd:wrn_40_2:wrn_16_2", scale=0.001).max_epochs == 1
+    assert plan.recipe.patience == plan_of("itrd-same", "kd:wrn_40_2:wrn_16_2").recipe.patience / 10
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("itrd-same", 240), ("vid-cifar10", 200)])

@@ -49,6 +49,11 @@ def test_a_shorter_schedule_is_never_compared():
     assert "shortened" in told and "within" not in told and "+0.0" not in told
 
 
+def test_a_shorter_schedule_beside_the_full_one_has_a_line_of_its_own():
+    short, full = report.summaries(TABLE, [trial(0, 10.0, scale=0.5), trial(1, 80.0), trial(2, 90.0)])[::-1]
+    assert (full.mean, full.trials, short.mean, short.verdict) == (85.0, 2, 10.0, "epochs × 0.5: not compared")
+
+
 def test_a_failed_trial_is_told_and_not_averaged():
     found = summary(trial(0, 80.0), trial(1, None))
     assert (found.mean, found.deviation, found.count) == (80.0, None, "1, 1 failed")

@@ -10,7 +10,9 @@ import torch
 from commands import call
 
 from ignite_kd import tables
-from ignite_kd.errors import UserError
+from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.files import digest_of
+from ignite_kd.handlers import checkpoint
 from ignite_kd.tables import reproduce
 from ignite_kd.tables.plans import Machine
 from ignite_kd.tables.reproduce import Reproduction
@@ -172,12 +174,12 @@ def test_results_of_other_settings_are_not_mixed(table, tmp_path):
         fill(table, tmp_path / "r", rows=["student"])
 
 
-def teacher_file(path):
+def teacher_file(path, seed=0, **card):
     from ignite_kd import models
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = models.build("mlp_16", num_classes=10)
-    save_weights(path, model.state_dict(), {"model": "mlp_16", "num_classes": 10, "dataset": "shapes"})
+    save_weights(path, model.state_dict(), {"model": "mlp_16", "num_classes": 10, "dataset": "shapes"} | card)
     return str(path)
 
 
@@ -187,6 +189,8 @@ def test_a_teacher_that_is_given_is_measured_and_used(table, tmp_path, trained, 
     assert trained == [["kd-5-0"]]
     assert 0 < found["teacher", "5", 0].accuracy < 40  # of ten classes, untrained
     with pytest.raises(UserError, match="learn from another mlp_16"):
+        fill(table, tmp_path / "r", rows=["kd"], given=[teacher_file(tmp_path / "other.th", seed=1)])
+    with pytest.raises(UserError, match="is not what the students here learned from"):
         save_weights(
             given, {**torch.load(given, weights_only=True), "classifier.bias": torch.ones(10)}, {"model": "mlp_16"}
         )
@@ -198,6 +202,124 @@ def test_a_teacher_that_nobody_needs_is_one_line(table, tmp_path):
         fill(table, tmp_path / "r", rows=["student"], given=[teacher_file(tmp_path / "mine.th")])
     with pytest.raises(UserError, match="cannot read"):
         fill(table, tmp_path / "r", rows=["kd"], given=["nowhere.th"])
+
+
+def test_a_teacher_of_other_data_is_one_line(table, tmp_path):
+    given = teacher_file(tmp_path / "other.th", dataset="cifar10", results={"test": {"last": {"accuracy": 0.99}}})
+    with pytest.raises(UserError, match="learned cifar10, but mine is of shapes"):
+        fill(table, tmp_path / "r", rows=["kd"], given=[given])
+
+
+def test_a_wrong_teacher_may_be_put_right_as_long_as_nobody_learned_from_it(table, tmp_path, recwarn):
+    wrong, right = teacher_file(tmp_path / "wrong.th"), teacher_file(tmp_path / "right.th", seed=1)
+    fill(table, tmp_path / "r", rows=["teacher"], given=[wrong])
+    _, found = fill(table, tmp_path / "r", rows=["teacher", "kd"], given=[right])
+    assert found["kd", "5", 0].record["identity"]["teacher_sha256"] == digest_of(right)
+    assert found["teacher", "5", 0].record["file"] == "right.th"
+
+
+def test_the_trial_of_a_teacher_tells_how_it_was_trained(table, tmp_path):
+    _, found = fill(table, tmp_path / "r", rows=["teacher"])
+    record = json.loads((tmp_path / "r" / "teachers" / "mlp_16" / "run.json").read_text())
+    trial, results = found["teacher", "5", 0], record["results"]
+    assert trial.accuracy == pytest.approx(100 * results["test"]["last"]["accuracy"], abs=1e-4)
+    assert trial.best_accuracy == pytest.approx(100 * results["test"]["best"]["accuracy"], abs=1e-4)
+    assert trial.validation_accuracy == pytest.approx(100 * results["validation"]["last"], abs=1e-4)
+    assert (trial.record["seed"], trial.record["data"]) == (0, record["data"])
+
+
+def test_a_student_alone_is_trained_once_for_all_columns_that_ask_for_it(table, tmp_path, trained):
+    columns = {"5": MINE["columns"]["5"], "other": MINE["columns"]["5"] | {"teacher": "mlp_12"}}
+    table.write_text(json.dumps(MINE | {"columns": columns}))
+    status, found = fill(table, tmp_path / "r", rows=["student", "kd"], columns=("other", "5"))
+    assert status == 0 and trained[2:] == [["student-5-0"], ["kd-5-0"], ["kd-other-0"]]
+    assert found["student", "5", 0].accuracy == found["student", "other", 0].accuracy
+    assert found["kd", "5", 0].record["identity"] != found["kd", "other", 0].record["identity"]
+
+
+def test_a_folder_that_was_moved_is_gone_on_with(table, tmp_path, trained):
+    _, found = fill(table, tmp_path / "r", rows=["kd"])
+    (tmp_path / "r").rename(tmp_path / "moved")
+    del trained[:]
+    status, again = fill(table, tmp_path / "moved", rows=["kd", "dist"])
+    assert (status, trained) == (0, [["dist-5-0"]])
+    assert again["kd", "5", 0] == found["kd", "5", 0]
+
+
+def test_a_teacher_of_another_recipe_than_the_tables_is_not_used_on(table, tmp_path):
+    fill(table, tmp_path / "r", rows=["kd"])
+    table.write_text(json.dumps(MINE | {"teacher_recipe": RECIPE.format(3)}))
+    with pytest.raises(UserError, match=r"recipe\.epochs was 2 and is 3"):
+        fill(table, tmp_path / "r", rows=["dist"])
+
+
+def test_another_table_leaves_the_report_of_this_one(table, tmp_path):
+    fill(table, tmp_path / "r", rows=["student"])
+    before = (tmp_path / "r" / "table.md").read_bytes()
+    table.write_text(json.dumps(MINE | {"name": "other", "title": "Another"}))
+    with pytest.raises(UserError, match="table mine, not other"):
+        fill(table, tmp_path / "r", rows=["student"])
+    assert (tmp_path / "r" / "table.md").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"losses": {"kd": ["kd:1"], "bad": ["nobody:1"]}},
+        {"losses": {"kd": ["kd:1"], "bad": ["kd:1", "kd:2"]}},
+        {"losses": {"kd": ["kd:1"], "bad": ["ce:0"]}},
+        {"columns": MINE["columns"] | {"bad": {"teacher": "mlp_16", "student": "nobody"}}},
+        {"columns": MINE["columns"] | {"bad": {"teacher": "mlp_16", "student": "mlp_8", "recipe": "vid,epochs=x"}}},
+    ],
+)
+def test_what_is_wrong_with_a_table_is_found_before_anything_is_trained(table, tmp_path, trained, wrong):
+    table.write_text(json.dumps(MINE | wrong))
+    with pytest.raises(UserError):
+        fill(table, tmp_path / "r", rows=["kd"])
+    assert trained == [] and not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e9])
+def test_a_scale_that_is_none_is_one_line(table, tmp_path, scale):
+    with pytest.raises(UserError, match="--epochs-scale"):
+        fill(table, tmp_path / "r", scale=scale)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"table": "mine"}', '{"table": "mine", "epochs_scale": "1"}'])
+def test_damaged_notes_are_one_line(table, tmp_path, text):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "reproduction.json").write_text(text)
+    with pytest.raises(UserError, match=r"reproduction\.json is damaged"):
+        fill(table, tmp_path / "r", rows=["student"])
+
+
+def test_a_full_disk_is_no_result(table, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "atomic_write", full)  # a record is smaller, and finds its place
+        with pytest.raises(RunFailed, match="No space left"):
+            fill(table, tmp_path / "r", rows=["student"])
+    assert not (tmp_path / "r" / "trials").exists()
+    _, found = fill(table, tmp_path / "r", rows=["student"])
+    _, undisturbed = fill(table, tmp_path / "other", rows=["student"])
+    assert found["student", "5", 0].accuracy == undisturbed["student", "5", 0].accuracy
+
+
+def test_processes_that_tell_of_a_student_that_failed_do_not_stop_the_table(table, tmp_path, monkeypatch):
+    table.write_text(json.dumps(MINE | {"losses": {"broken": ["ce:1", "dist:1e38"], "kd": ["kd:1"]}}))
+    launch = reproduce.launch
+
+    def as_processes_do(plans):
+        try:
+            return launch(plans)
+        except RunFailed:
+            return 1
+
+    monkeypatch.setattr(reproduce, "launch", as_processes_do)
+    status, found = fill(table, tmp_path / "r", group=1)
+    assert status == 0 and found["broken", "5", 0].error and found["kd", "5", 0].accuracy is not None
 
 
 def test_two_at_once_in_a_folder_are_refused(table, tmp_path):

@@ -82,7 +82,7 @@ def test_what_was_published_as_not_applicable_is_trained_only_when_named():
     "choice", [{"rows": ["kdd"]}, {"columns": ["50"]}, {"cells": ["vid"]}, {"cells": ["vid:5"]}, {"cells": ["v:500"]}]
 )
 def test_a_cell_that_is_not_there_is_one_line_with_those_that_are(choice):
-    with pytest.raises(UserError, match=r"possible|did you mean") as caught:
+    with pytest.raises(UserError, match=r"possible|did you mean|should read") as caught:
         tables.get("vid-cifar10").choose(**choice)
     assert "\n" not in str(caught.value)
 
@@ -103,6 +103,40 @@ def test_what_is_no_table_is_one_line(tmp_path, text):
     with pytest.raises(UserError, match=r"mine\.json") as caught:
         tables.get(str(path))
     assert "\n" not in str(caught.value)
+
+
+SHAPES = json.loads((Path(tables.__file__).parent / "published" / "shapes.json").read_text())
+COLUMN = SHAPES["columns"]["30"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"columns": {"30": COLUMN | {"samples_per_class": "30"}}}, "samples_per_class"),
+        ({"losses": {"kd": 5}}, "losses"),
+        ({"published": {"student": {"30": "90"}}}, "published"),
+        ({"protocol": ["last"]}, "protocol"),
+        ({"name": "../mine"}, "'../mine' should be a name"),
+        ({"columns": {"a/b": COLUMN}}, "'a/b' should be a name"),
+        ({"columns": {"a:b": COLUMN, "a-b": COLUMN}}, "would have the same files"),
+        ({"losses": {"teacher": []}}, "there by itself"),
+        ({"more": 1}, "'more'"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named(tmp_path, change, told):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(SHAPES | change))
+    with pytest.raises(UserError, match=told):
+        tables.get(str(path))
+
+
+def test_rows_and_columns_are_found_however_they_are_written(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(SHAPES | {"losses": {"KD": ["kd:1"]}, "columns": {"Small": COLUMN}}))
+    assert words(tables.get(str(path)).choose(rows=["kd"], columns=["small"], cells=["TEACHER:Small"])) == [
+        "teacher:Small",
+        "KD:Small",
+    ]
 
 
 def test_an_unknown_table_names_the_nearest():
