@@ -214,4 +214,5 @@ def given(name: str) -> bool:
 
 def command_line() -> str:
     """What was typed, for the run's record."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return shlex.join(["ignite-kd" if program == "__main__.py" else program, *sys.argv[1:]])
