@@ -187,7 +187,8 @@ class Session:
             reason = self.stopping.reason or "a handler"
             self.note(status="stopped", reason=reason)
             done = f"{self.student.state.iteration // len(self.data.train)} of {self.plan.max_epochs} epochs"
-            self.say(f"stopped by {reason} after {done}, saved in {self.folder}; go on with --resume auto")
+            how = "the same command goes on" if self.plan.resume == "auto" else "go on with --resume auto"
+            self.say(f"stopped by {reason} after {done}, saved in {self.folder}; {how}")
             return self.stopping.status
         self.say(conclude(self))
         return 0

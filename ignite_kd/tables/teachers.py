@@ -54,10 +54,11 @@ def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
 
 
 def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: str) -> Trial:
-    """The result of a teacher that was trained elsewhere: from its card, else measured now."""
+    """The result of a teacher: from its card, else measured now."""
     card: dict[str, Any] = read_card(path) or {}
     accuracy = accuracy_of(card, "test")
-    if accuracy is None:
+    # a folder of images may have no test/: then only validation is reported
+    if accuracy is None and (table.dataset != "folder" or (Path(data_dir) / "test").is_dir()):
         from ignite_kd.evaluate import evaluate_file
 
         report = evaluate_file(str(path), dataset=table.dataset, data_dir=data_dir, device=device)

@@ -1,0 +1,66 @@
+import dataclasses
+
+import pytest
+import torch
+
+from ignite_kd import models, tables
+from ignite_kd.errors import UserError
+from ignite_kd.tables import teachers
+from ignite_kd.weights import save_weights
+
+TABLE = tables.get("shapes")
+RESULTS = {"test": {"last": {"accuracy": 0.5}, "best": {"accuracy": 0.75}}, "validation": {"last": 0.25, "best": 0.3}}
+
+
+def file(path, name="mlp_8", **card):
+    torch.manual_seed(0)
+    network = models.build(name, num_classes=10)
+    save_weights(path, network.state_dict(), {"model": name, "num_classes": 10, "dataset": "shapes"} | card)
+    return str(path)
+
+
+def test_files_are_known_by_the_network_in_them(tmp_path):
+    one, other = file(tmp_path / "one.th"), file(tmp_path / "other.th", "mlp_9")
+    assert {name: str(path) for name, path in teachers.given([one, other], ["mlp_9", "mlp_8"], TABLE).items()} == {
+        "mlp_8": one,
+        "mlp_9": other,
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted", "told"),
+    [
+        ({}, ["mlp_9"], "is a mlp_8, but the cells need mlp_9"),
+        ({"dataset": "cifar10"}, ["mlp_8"], "learned cifar10, but shapes is of shapes"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_line(tmp_path, more, wanted, told):
+    with pytest.raises(UserError, match=told):
+        teachers.given([file(tmp_path / "one.th", **more)], wanted, TABLE)
+
+
+def test_the_shipped_one_is_that_of_the_tables_data(tmp_path):
+    def found(**change):
+        split = {"samples_per_class": None} | change.pop("split", {})
+        file(tmp_path / "t.th", **({"data": {"split": split}} | change))
+        return teachers.shipped("mlp_8", TABLE, tmp_path)
+
+    assert found() == tmp_path / "t.th"
+    assert found(split={"samples_per_class": 5}) is None
+    assert found(dataset="cifar10") is None and found(teacher="mlp_9") is None
+    assert teachers.shipped("mlp_9", TABLE, tmp_path) is None
+
+
+def test_its_result_is_its_cards(tmp_path):
+    path = tmp_path / "t.th"
+    file(path, results=RESULTS, epochs=7, minutes=2, seed=3, recipe="vid")
+    trial = teachers.trial_of_file(path, TABLE, "30", "nowhere", "cpu")
+    assert (trial.accuracy, trial.best_accuracy, trial.validation_accuracy) == (50.0, 75.0, 25.0)
+    assert (trial.epochs, trial.minutes, trial.record["seed"], trial.record["recipe"]) == (7, 2.0, 3, "vid")
+
+
+def test_where_a_folder_of_images_has_no_test_set_it_has_no_result(tmp_path):
+    file(tmp_path / "t.th", dataset="folder", results={"validation": {"last": 0.25}})
+    table = dataclasses.replace(TABLE, dataset="folder")
+    trial = teachers.trial_of_file(tmp_path / "t.th", table, "30", str(tmp_path), "cpu")
+    assert (trial.accuracy, trial.validation_accuracy) == (None, 25.0)
