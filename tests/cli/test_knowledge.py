@@ -1,14 +1,12 @@
-import importlib
-import importlib.util
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ignite_kd.cli.knowledge import stoppable, tell, writable
+from ignite_kd.concepts import report
 from ignite_kd.concepts.conclusion import Measured, conclude
 from ignite_kd.concepts.desk import StoppedError
 from ignite_kd.errors import UserError
@@ -27,9 +25,7 @@ def found():
 
 def test_what_was_found_is_printed_and_written_with_the_report(found, tmp_path, capsys, monkeypatch):
     written = []
-    report = SimpleNamespace(write=lambda explanation, folder: written.append((explanation, folder)))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(importlib, "import_module", {"ignite_kd.concepts.report": report}.__getitem__)
+    monkeypatch.setattr(report, "write", lambda explanation, folder: written.append((explanation, folder)))
     tell(found, tmp_path)
     assert written == [(found, tmp_path)]
     shown, text = capsys.readouterr().out, (tmp_path / "table.md").read_text()
