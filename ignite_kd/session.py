@@ -163,6 +163,8 @@ class Session:
         )
         self._describe()
         self._started = time.monotonic()
+        epochs = sum(line.get("seconds", 0.0) for line in self.record.read())  # all there is of a run that was killed
+        self._spent = max(self.before.get("seconds", 0.0), epochs)
         return True
 
     def first_stages_are_done(self) -> bool:
@@ -393,7 +395,7 @@ class Session:
             self.record.update(**entries)
 
     def _seconds_so_far(self) -> float:
-        return float(round(self.before.get("seconds", 0.0) + time.monotonic() - self._started, 3))
+        return float(round(self._spent + time.monotonic() - self._started, 3))
 
     def _processes_so_far(self) -> list[int]:
         """How many there were, one number each time that this changed: one alone means results to the bit."""

@@ -209,3 +209,18 @@ def test_a_resumed_run_has_the_history_of_one_that_was_left_in_peace(plan, tmp_p
     assert resumed == whole
     with pytest.raises(UserError, match=r"other arguments: keep_epochs was \[0, 2\] and is None"):
         Session(dataclasses.replace(plan, output_dir=str(tmp_path / "whole"), state_dict_path=None, resume="auto"))
+
+
+def test_the_time_of_a_run_that_was_killed_counts(plan, tmp_path):
+    """`run.json` of a killed run has no time yet, its epochs do."""
+    session = Session(plan)
+    session.student.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        session.run()
+    session.close()
+    lines = tmp_path / "run" / "metrics.jsonl"
+    lines.write_text(json.dumps(json.loads(lines.read_text()) | {"seconds": 1000.0}) + "\n")
+    resumed = Session(dataclasses.replace(plan, resume="auto"))
+    assert resumed.run() == 0
+    resumed.close()
+    assert 1000 < json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] < 1100
