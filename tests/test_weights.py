@@ -334,45 +334,45 @@ def test_parameters_with_gradients_and_views_are_saved_as_their_values_alone(tmp
 
 def test_other_weights_of_that_name_are_kept_with_their_card(tmp_path):
     path, previous = tmp_path / "w.th", tmp_path / "w.th.previous"
-    save_weights(path, network(7).state_dict(), {"run": 1})
+    save_weights(path, network(7).state_dict(), {"number": 1})
     first = path.read_bytes()
-    save_weights(path, network(8).state_dict(), {"run": 2})
+    save_weights(path, network(8).state_dict(), {"number": 2})
     assert previous.read_bytes() == first
-    assert (read_card(previous)["run"], read_card(path)["run"]) == (1, 2)
+    assert (read_card(previous)["number"], read_card(path)["number"]) == (1, 2)
     assert same(torch.load(path, weights_only=True), network(8).state_dict())
 
 
 def test_the_same_weights_again_are_not_kept_twice(tmp_path):
     path = tmp_path / "w.th"
-    save_weights(path, network(7).state_dict(), {"run": 1})
-    assert save_weights(path, network(7).state_dict(), {"run": 2}) is None
+    save_weights(path, network(7).state_dict(), {"number": 1})
+    assert save_weights(path, network(7).state_dict(), {"number": 2}) is None
     assert sorted(contents(tmp_path)) == ["w.th", "w.th.json"]
-    assert read_card(path)["run"] == 2
+    assert read_card(path)["number"] == 2
 
 
 def test_no_weights_that_were_kept_are_ever_overwritten(tmp_path):
     path = tmp_path / "w.th"
-    kept = [save_weights(path, network(base).state_dict(), {"run": base}) for base in (7, 8, 9, 10)]
+    kept = [save_weights(path, network(base).state_dict(), {"number": base}) for base in (7, 8, 9, 10)]
     assert kept == [None, *(tmp_path / f"w.th.previous{n}" for n in ("", "-2", "-3"))]
     for base, place in zip((7, 8, 9, 10), (*kept[1:], path), strict=True):
-        assert read_card(place)["run"] == base
+        assert read_card(place)["number"] == base
         assert same(torch.load(place, weights_only=True), network(base).state_dict())
 
 
 def test_kept_weights_without_a_card_do_not_get_that_of_weights_before_them(tmp_path):
     path, previous = tmp_path / "w.th", tmp_path / "w.th.previous"
     torch.save(network(9).state_dict(), path)  # by somebody else, who knows no cards
-    (tmp_path / "w.th.previous.json").write_text('{"run": 1}')  # its weights were deleted
-    assert save_weights(path, network(10).state_dict(), {"run": 4}) == previous
+    (tmp_path / "w.th.previous.json").write_text('{"number": 1}')  # its weights were deleted
+    assert save_weights(path, network(10).state_dict(), {"number": 4}) == previous
     assert same(torch.load(previous, weights_only=True), network(9).state_dict())
     assert not (tmp_path / "w.th.previous.json").exists()
-    assert read_card(path)["run"] == 4
+    assert read_card(path)["number"] == 4
 
 
 @pytest.mark.parametrize("crash_at", [1, 2, 3, 4])
 def test_a_crash_in_the_middle_loses_neither_weights_nor_a_card(tmp_path, monkeypatch, crash_at):
     path = tmp_path / "w.th"
-    save_weights(path, network(7).state_dict(), {"run": 1})
+    save_weights(path, network(7).state_dict(), {"number": 1})
     old = path.read_bytes()
     replace, calls = os.replace, []
 
@@ -385,18 +385,18 @@ def test_a_crash_in_the_middle_loses_neither_weights_nor_a_card(tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", crash)
         with pytest.raises(OSError, match="power failure"):
-            save_weights(path, network(8).state_dict(), {"run": 2})
+            save_weights(path, network(8).state_dict(), {"number": 2})
     assert len(calls) == crash_at
     found = contents(tmp_path)
     assert not any(name.endswith(".part") for name in found)
     # the old weights are still there with their own card, under one name or the other
     places = [name for name in ("w.th", "w.th.previous") if found.get(name) == old]
-    assert any(json.loads(found.get(f"{name}.json", b"{}")).get("run") == 1 for name in places)
+    assert any(json.loads(found.get(f"{name}.json", b"{}")).get("number") == 1 for name in places)
     load_weights(network(9), path)  # and what has the name is whole
 
-    save_weights(path, network(8).state_dict(), {"run": 2})
-    assert read_card(path)["run"] == 2
-    assert read_card(tmp_path / "w.th.previous")["run"] == 1
+    save_weights(path, network(8).state_dict(), {"number": 2})
+    assert read_card(path)["number"] == 2
+    assert read_card(tmp_path / "w.th.previous")["number"] == 1
 
 
 # cards
@@ -409,7 +409,7 @@ def test_weights_without_a_card_have_none(tmp_path):
 
 def test_the_card_of_other_weights_is_not_used_and_that_is_said(tmp_path):
     path = tmp_path / "w.th"
-    save_weights(path, network(7).state_dict(), {"run": 1})
+    save_weights(path, network(7).state_dict(), {"number": 1})
     torch.save(network(8).state_dict(), path)
     with pytest.warns(UserWarning, match=r"w\.th\.json is the card of another file than .*w\.th: the checks"):
         assert read_card(path) is None
@@ -422,7 +422,7 @@ def test_a_card_that_tells_no_checksum_is_nobodys(tmp_path):
         assert read_card(tmp_path / "w.th") is None
 
 
-@pytest.mark.parametrize("text", [b'{"run": ', b"", b"[1, 2]", b"3", b"\xff\xfe"])
+@pytest.mark.parametrize("text", [b'{"number": ', b"", b"[1, 2]", b"3", b"\xff\xfe"])
 def test_a_damaged_card_is_named(tmp_path, text):
     save_weights(tmp_path / "w.th", network(7).state_dict(), {})
     (tmp_path / "w.th.json").write_bytes(text)
