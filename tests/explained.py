@@ -1,6 +1,7 @@
 """Explanations made by hand: the arrays of the worked example (images, checkpoints, 4 × 4 cells), and odd sizes."""
 
 import torch
+from worked_examples import worked_foreground, worked_maps
 
 from ignite_kd.concepts import metrics
 from ignite_kd.concepts.explanation import Explained, Explanation, Number
@@ -8,20 +9,6 @@ from ignite_kd.concepts.numbers import numbers
 
 EPOCHS = [0, 2, 5, 10]
 DISTANCES = (0.0, 0.25, 0.478333, 0.792897)  # at those epochs
-
-
-def worked_maps():
-    i, t, r, c = torch.meshgrid(torch.arange(3), torch.arange(4), torch.arange(4), torch.arange(4), indexing="ij")
-    modulus = torch.tensor([2, 5, 8, 7])[t]
-    return -2.7 - 0.11 * ((2 * i + 7 * t + 7 * r + 5 * c + r * c * (t + 1)) % modulus).double()
-
-
-def worked_foreground():
-    cells = torch.zeros(3, 4, 4, dtype=torch.bool)
-    cells[0, 1:3, 1:3] = True
-    cells[1, 0:2] = True
-    cells[2, 3] = cells[2, :, 3] = True
-    return cells
 
 
 def explained(name="alone", maps=None, foreground=None, epochs=None, distances=DISTANCES, masks=True, **changes):

@@ -7,7 +7,15 @@ import math
 import torch
 import torch.nn.functional as F
 
-__all__ = ["conv_extractor", "conv_image", "linear_extractor", "linear_image", "noise"]
+__all__ = [
+    "conv_extractor",
+    "conv_image",
+    "linear_extractor",
+    "linear_image",
+    "noise",
+    "worked_foreground",
+    "worked_maps",
+]
 
 
 def noise(image, draw, like):
@@ -50,3 +58,18 @@ def conv_extractor(images):
 def _weights(outputs, inputs, wave):
     o, c, u, v = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in (outputs, inputs, 3, 3)), indexing="ij")
     return wave(o, c, u, v) / 3
+
+
+def worked_maps():
+    """Section 7.4: three images, four checkpoints, a grid of four."""
+    i, t, r, c = torch.meshgrid(torch.arange(3), torch.arange(4), torch.arange(4), torch.arange(4), indexing="ij")
+    modulus = torch.tensor([2, 5, 8, 7])[t]
+    return -2.7 - 0.11 * ((2 * i + 7 * t + 7 * r + 5 * c + r * c * (t + 1)) % modulus).double()
+
+
+def worked_foreground():
+    cells = torch.zeros(3, 4, 4, dtype=torch.bool)
+    cells[0, 1:3, 1:3] = True
+    cells[1, 0:2] = True
+    cells[2, 3] = cells[2, :, 3] = True
+    return cells

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, option
+from ignite_kd.cli.options import GroupedCommand, device_option, option
 
 __all__ = ["command"]
 
@@ -37,12 +37,7 @@ __all__ = ["command"]
 @option("--images", group="Data", type=click.IntRange(4), metavar="N", help="Take N of them, always the same.")
 @option("--data-dir", group="Data", metavar="DIR", help="Where the data is.  [default: where the runs' was]")
 @option("--num-workers", group="Data", type=click.IntRange(0), default=4, help="Processes that read 'folder's images.")
-@option(
-    "--device",
-    group="Machine",
-    default="auto",
-    help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one.",
-)
+@device_option("Machine")
 @option("--json", "as_json", group="Output", is_flag=True, help="For machines.")
 @option("--output-dir", group="Output", metavar="DIR", help="Write compare.md, compare.json and pictures there, too.")
 def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **settings: Any) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, option
+from ignite_kd.cli.options import GroupedCommand, device_option, option
 
 __all__ = ["command"]
 
@@ -39,12 +39,7 @@ __all__ = ["command"]
     "--image-size", group="Data", type=click.IntRange(8), help="Edge of 'folder's images.  [default: the card's, or 32]"
 )
 @option("--num-workers", group="Data", type=click.IntRange(0), default=4, help="Processes that read 'folder's images.")
-@option(
-    "--device",
-    group="Machine",
-    default="auto",
-    help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one.",
-)
+@device_option("Machine")
 @option(
     "--precision",
     group="Machine",

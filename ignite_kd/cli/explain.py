@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import Epochs, GroupedCommand, command_line, option, time_limit_option
+from ignite_kd.cli.options import Epochs, GroupedCommand, command_line, device_option, option, time_limit_option
 
 __all__ = ["command"]
 
@@ -84,12 +84,7 @@ class _NumberOr(click.ParamType):
     help="One for all networks; published: 6 for resnets, 7 for others.",
 )
 @option("--seed", group="Method", type=click.IntRange(0, 2**32 - 1), default=0, help="Of candidates and noise.")
-@option(
-    "--device",
-    group="Machine",
-    default="auto",
-    help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one.",
-)
+@device_option("Machine")
 @time_limit_option("Machine")
 @option("--json", "as_json", group="Output", is_flag=True, help="For machines.")
 @option("--output-dir", group="Output", metavar="DIR", help="Write explanation.json, table.md and the report there.")

@@ -17,6 +17,7 @@ __all__ = [
     "all_of",
     "command_line",
     "data_options",
+    "device_option",
     "folder_options",
     "given",
     "machine_options",
@@ -28,6 +29,8 @@ __all__ = [
     "truth",
     "unused",
 ]
+
+_DEVICE = "A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -187,6 +190,10 @@ def time_limit_option(group: str) -> Decorator:
                   help="Stop in good order after 90s, 15m or 2.5h (exit status 75).")  # fmt: skip
 
 
+def device_option(group: str) -> Decorator:
+    return option("--device", group=group, default="auto", help=_DEVICE)
+
+
 def machine_options(restarts: bool = True) -> Decorator:
     """Where and how fast; `restarts`: whether processes that were killed can be started again."""
     group = "Machine"
@@ -194,7 +201,7 @@ def machine_options(restarts: bool = True) -> Decorator:
                    help="How often these are started again from the last checkpoint where one was killed.")  # fmt: skip
     return all_of(
         option("--device", group=group, default="auto", is_flag=False, flag_value="auto",
-               help="A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."),
+               help=_DEVICE),
         option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",
                help="Number format of the networks' arithmetic."),
         option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off"]), default="auto",

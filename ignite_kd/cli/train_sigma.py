@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, option, time_limit_option, truth, unused
+from ignite_kd.cli.options import GroupedCommand, device_option, option, time_limit_option, truth, unused
 
 __all__ = ["command", "folder_of"]
 
@@ -66,7 +66,7 @@ _FOLDERS = ("CUB", "VOC", "ILSVRC")
 @option("--mode", group="Run", default="label_net", help="label_net, distil_net or teacher; names the folder.")
 @option("--date", group="Run", default="0415", help="A tag for the folder's name.")
 @option("--output-dir", group="Run", metavar="DIR", help="[default: sigma_result/DATASET_MODEL_MODE_LAYER_DATE]")
-@option("--device", group="Run", default="auto", help="A GPU's number, cuda:1, cpu, mps; auto.")
+@device_option("Run")
 @time_limit_option("Run")
 @unused("--threshold-feature", type=float, default=1.5)
 @unused("--lambda-change-ratio", type=float, default=0.5)

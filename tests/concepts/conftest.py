@@ -1,5 +1,6 @@
 import pytest
 import torch
+from worked_examples import worked_foreground, worked_maps
 
 from ignite_kd import recipes
 from ignite_kd.concepts import metrics
@@ -30,19 +31,12 @@ def run_folder(tmp_path_factory):
 
 @pytest.fixture
 def maps():
-    """The arrays of `concepts.md`, section 7.4: three images, four checkpoints, a grid of four."""
-    i, t, r, c = torch.meshgrid(torch.arange(3), torch.arange(4), torch.arange(4), torch.arange(4), indexing="ij")
-    modulus = torch.tensor([2, 5, 8, 7])[t]
-    return -2.7 - 0.11 * ((2 * i + 7 * t + 7 * r + 5 * c + r * c * (t + 1)) % modulus).double()
+    return worked_maps()
 
 
 @pytest.fixture
 def foreground():
-    cells = torch.zeros(3, 4, 4, dtype=torch.bool)
-    cells[0, 1:3, 1:3] = True
-    cells[1, 0:2] = True
-    cells[2, 3] = cells[2, :, 3] = True
-    return cells
+    return worked_foreground()
 
 
 @pytest.fixture

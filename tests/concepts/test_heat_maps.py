@@ -2,7 +2,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from explained import DISTANCES, EPOCHS, explained, explanation, made_up, worked_maps
+from explained import DISTANCES, EPOCHS, explained, explanation, made_up
+from worked_examples import worked_maps
 
 from ignite_kd.concepts.heat_maps import heat_maps
 

@@ -13,27 +13,6 @@ def tell(*numbers):
 
 
 @pytest.fixture
-def maps():
-    i, t, r, c = torch.meshgrid(torch.arange(3), torch.arange(4), torch.arange(4), torch.arange(4), indexing="ij")
-    modulus = torch.tensor([2, 5, 8, 7])[t]
-    return -2.7 - 0.11 * ((2 * i + 7 * t + 7 * r + 5 * c + r * c * (t + 1)) % modulus).double()
-
-
-@pytest.fixture
-def foreground():
-    cells = torch.zeros(3, 4, 4, dtype=torch.bool)
-    cells[0, 1:3, 1:3] = True
-    cells[1, 0:2] = True
-    cells[2, 3] = cells[2, :, 3] = True
-    return cells
-
-
-@pytest.fixture
-def distances():
-    return metrics.distances_at(tell(*(0.1 / e + 0.05 for e in range(1, 11))), EPOCHS)
-
-
-@pytest.fixture
 def found(maps, foreground):
     return metrics.concepts(maps, metrics.background_level(maps, ~foreground))
 
