@@ -1,49 +1,31 @@
 """Explanations made by hand: the arrays of the worked example (images, checkpoints, 4 × 4 cells), and odd sizes."""
 
+from dataclasses import replace
+
 import torch
 from worked_examples import worked_foreground, worked_maps
 
-from ignite_kd.concepts import metrics
-from ignite_kd.concepts.explanation import Explained, Explanation, Number
-from ignite_kd.concepts.numbers import numbers
+from ignite_kd.concepts import conclusion
+from ignite_kd.concepts.conclusion import Measured
+from ignite_kd.concepts.explanation import Explanation
 
 EPOCHS = [0, 2, 5, 10]
 DISTANCES = (0.0, 0.25, 0.478333, 0.792897)  # at those epochs
 
 
 def explained(name="alone", maps=None, foreground=None, epochs=None, distances=DISTANCES, masks=True, **changes):
-    """A network as the metrics see these maps."""
-    maps = worked_maps() if maps is None else maps
+    """A network with these maps."""
     foreground = worked_foreground() if foreground is None else foreground
-    everything = torch.ones_like(foreground)
-    level = metrics.background_level(maps, ~foreground if masks else everything)
-    found = metrics.concepts(maps, level)
-    cells = {"total": everything} | ({"foreground": foreground, "background": ~foreground} if masks else {})
-    counted = {kind: metrics.counts(found, where) for kind, where in cells.items()}
-    moved = None if distances is None else torch.tensor(distances, dtype=torch.float64)
-    speeds = {} if moved is None else {kind: metrics.learning_speed(found, moved) for kind, found in counted.items()}
-    stable = {kind: metrics.stability(found, where) for kind, where in cells.items()}
-    each = {"N": counted["total"][:, -1], "rho_all": stable["total"]}
-    if masks:
-        on, off = counted["foreground"], counted["background"]
-        each |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": metrics.ratios(on, off)[:, -1]}
-        each["rho"] = stable["foreground"]
-    if moved is not None:
-        each["D"] = moved[metrics.best_checkpoints(counted["foreground" if masks else "total"])]
-    known = {
-        "name": name, "about": {"network": "wrn_10_1", "loss": "1 ce"}, "layer": "pooled",
-        "epochs": EPOCHS if epochs is None else epochs, "maps": maps, "distances": moved, "level": level,
-        "foreground": counted.get("foreground"), "background": counted.get("background"), "total": counted["total"],
-        "speed": speeds.get("foreground" if masks else "total"), "background_speed": speeds.get("background"),
-        "stability": {kind: float(values.mean()) for kind, values in stable.items()},
-        "numbers": {name: _number(values.double()) for name, values in each.items()},
-        "fates": {"kept": len(maps), "the object is discarded more than the ground": 2}, "never": 0,
-    }  # fmt: skip
-    return Explained(**(known | changes))
-
-
-def _number(values):
-    return Number(float(values.mean()), float(values.std(correction=0)))
+    one = Measured(
+        name=name,
+        about={"network": "wrn_10_1", "loss": "1 ce"},
+        layer="pooled",
+        epochs=EPOCHS if epochs is None else epochs,
+        maps=worked_maps() if maps is None else maps,
+        distances=None if distances is None else torch.tensor(distances, dtype=torch.float64),
+        fates={"kept": len(foreground), "the object is discarded more than the ground": 2},
+    )
+    return replace(conclusion.explained(one, (foreground, ~foreground) if masks else None, 0.2), **changes)
 
 
 def explanation(*networks, foreground=None, masks=True, **changes):
@@ -79,6 +61,6 @@ def made_up(networks=1, images=1, checkpoints=1, grid=8, masks=True, distances=T
     apart = {
         f"{one.name}: {number}": (0.1 * n, 0.1 * n - 0.25, 0.1 * n + 0.15)
         for n, one in enumerate(found[1:])
-        for number in numbers(one)
+        for number in one.numbers
     }
     return explanation(*found, foreground=foreground, masks=masks, **({"differences": apart} | changes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,29 +11,20 @@ from torch import Tensor
 
 from ignite_kd.concepts import metrics
 from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.numbers import NUMBERS
 from ignite_kd.concepts.threshold import SWEEP
 
-__all__ = ["NUMBERS", "Measured", "conclude", "explained", "measure_images", "noise_stability"]
-
-# name → what it is, in the order of the tables
-NUMBERS = {
-    "N_fg": "concepts on the object",
-    "N_bg": "concepts on the ground",
-    "N": "concepts",
-    "ratio": "the part of the concepts that is on the object",
-    "D": "how far the weights had moved when an image had most concepts on the object",
-    "D_bg": "the same on the ground",
-    "D_epochs": "D counted from epoch to epoch",
-    "rho": "of all concepts that an image ever had on the object, the part that it has at the end",
-    "rho_bg": "the same on the ground",
-    "rho_all": "the same everywhere",
-    "rho_trained": "rho without the untrained weights",
-}
+__all__ = ["Measured", "conclude", "explained", "measure_images", "noise_stability"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured of a network; as in `Explained`. `epoch_distances`: counted from epoch to epoch."""
+    """What was measured of a network; as in `Explained`.
+
+    Args:
+        epoch_distances: counted from epoch to epoch.
+        whole_distances: of all weights up to the layer, where `distances` are those of its own.
+    """
 
     name: str
     about: dict[str, Any]
@@ -42,6 +33,7 @@ class Measured:
     maps: Tensor
     distances: Tensor | None = None
     epoch_distances: Tensor | None = None
+    whole_distances: Tensor | None = None
     fates: dict[str, int]
     never: int = 0
 
@@ -72,7 +64,8 @@ def measure_images(one: Measured, masks: Masks, margin: float) -> dict[str, Tens
     if masks:
         numbers |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": metrics.ratios(on.double(), off.double())[:, -1]}
     if len(one.epochs) > 1:
-        for name, path in (("D", one.distances), ("D_epochs", one.epoch_distances)):
+        ways = {"D_mean": one.distances, "D_epochs": one.epoch_distances, "D_whole": one.whole_distances}
+        for name, path in ways.items():
             if path is not None:
                 numbers[name] = path[metrics.best_checkpoints(on)]
         if one.distances is not None and masks:
@@ -107,7 +100,7 @@ def explained(one: Measured, masks: Masks, margin: float) -> Explained:
         stability={where: float(images.get(name, nan).mean()) for where, name in names.items()},
         fates=one.fates,
         never=one.never,
-        numbers={name: Number(float(v.mean()), float(v.std(correction=0))) for name, v in images.items()},
+        numbers=_summed_up(images),
     )
 
 
@@ -161,17 +154,24 @@ def noise_stability(maps: Tensor, masks: Masks, margin: float) -> float:
     return float(metrics.stability(found, cells[0]).double().mean())
 
 
-def _values(one: Measured, masks: Masks, margin: float) -> dict[str, float]:
-    """What differences are taken of: the means over images, and of D its spread too."""
-    images = measure_images(one, masks, margin)
-    found = {("D_mean" if name == "D" else name): float(values.mean()) for name, values in images.items()}
-    return found | ({"D_std": float(images["D"].std(correction=0))} if "D" in images else {})
+def _summed_up(images: Mapping[str, Tensor]) -> dict[str, Number]:
+    """Means and deviations over images, of which one alone has none; those of D are numbers of the paper."""
+    found = {}
+    for name, values in images.items():
+        found[name] = Number(float(values.mean()), float(values.std(correction=0)) if len(values) > 1 else None)
+    spread = found.get("D_mean", Number(None, None)).spread
+    if spread is not None:
+        found |= {"D_std": Number(spread, None), "D_var": Number(spread**2, None)}
+    return {name: found[name] for name in NUMBERS if name in found}
 
 
 def _differences(
     networks: Sequence[Measured], masks: Masks, margin: float, groups: Mapping[str, Sequence[str]], resamples: int
 ) -> dict[str, tuple[float, float, float]]:
-    """Paired: in each resample all networks see the same images. The background's level is that of the resample."""
+    """Paired: in each resample all networks see the same images. The background's level is that of the resample.
+
+    Methods are resampled over their seeds, too.
+    """
     if len(networks) < 2:
         return {}
     members = {one.name: [one.name] for one in networks[1:]}
@@ -179,23 +179,30 @@ def _differences(
     mine = next((list(group) for group in groups.values() if first in group), [first])
     several = {name: list(group) for name, group in groups.items() if len(group) > 1 and first not in group}
 
-    def of(chosen: Tensor) -> dict[str, float]:
+    def of(chosen: Tensor, pick: Callable[[list[str]], list[str]]) -> dict[str, float]:
         part = (masks[0][chosen], masks[1][chosen]) if masks else None
-        values = {one.name: _values(replace(one, maps=one.maps[chosen]), part, margin) for one in networks}
+        values = {}
+        for one in networks:
+            numbers = _summed_up(measure_images(replace(one, maps=one.maps[chosen]), part, margin))
+            values[one.name] = {name: number.value for name, number in numbers.items() if number.value is not None}
         found = {}
         for own, others in ((members, [first]), (several, mine)):
-            base = _mean([values[name] for name in others])
+            base = _mean([values[name] for name in pick(others)])
             for name, group in own.items():
-                for number, value in _mean([values[member] for member in group]).items():
+                for number, value in _mean([values[member] for member in pick(group)]).items():
                     if number in base:
                         found[f"{name}: {number}"] = value - base[number]
         return found
 
-    count = len(networks[0].maps)
     generator = torch.Generator().manual_seed(0)
-    drawn = [of(torch.randint(count, (count,), generator=generator)) for _ in range(resamples)]
+
+    def draw(count: int) -> Tensor:
+        return torch.randint(count, (count,), generator=generator)
+
+    count = len(networks[0].maps)
+    drawn = [of(draw(count), lambda group: [group[i] for i in draw(len(group)).tolist()]) for _ in range(resamples)]
     differences = {}
-    for name, value in of(torch.arange(count)).items():
+    for name, value in of(torch.arange(count), list).items():
         values = torch.tensor([resample[name] for resample in drawn], dtype=torch.float64)
         low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
         differences[name] = value, low, high

@@ -23,6 +23,7 @@ from ignite_kd.concepts.taps import weights_before
 from ignite_kd.concepts.trajectory import EntropyMaps, Status
 from ignite_kd.engines import device_of
 from ignite_kd.handlers.stopping import Stopping
+from ignite_kd.models.three_layers import ThreeLayerNetwork
 
 __all__ = ["BLOCK", "BUSY", "Asked", "Desk", "StoppedError"]
 
@@ -153,11 +154,13 @@ class Desk:
     def moving(self) -> tuple[str, bool] | None:
         """Whose way is the distance: the layer's own weight, as in the released code; of a stage all weights up to it.
 
-        None where no run wrote it down.
+        The stages of the study's networks are layers, whose own weight is under another name. None where no run wrote
+        it down.
         """
         if not self.subject.weights:
             return None
-        own = f"{self.asked.layer}.weight"
+        places = self.network.layers if isinstance(self.network, ThreeLayerNetwork) else {}
+        own = f"{places.get(self.asked.layer, self.asked.layer)}.weight"
         if own in self.subject.weights:
             return own, False
         image = self.images(self.candidates.names[:1]).to(self.device)
@@ -177,8 +180,7 @@ class Desk:
             layer=self.asked.layer,
             epochs=list(subject.epochs),
             maps=maps,
-            distances=subject.distances(*moving) if moving else None,
-            epoch_distances=subject.distances(*moving, over="epochs") if moving else None,
             fates=fates,
             never=never,
+            **(subject.moved(*moving) if moving else {}),
         )

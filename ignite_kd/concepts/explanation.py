@@ -39,8 +39,7 @@ class Explained:
         stability: by `foreground`, `background` and `total`: the mean over images; NaN of one checkpoint alone.
         fates: why candidates were dropped, and how many were kept; reason → number.
         never: maps whose sigma never reached the threshold.
-        numbers: what the tables show, at the last checkpoint, by `N_fg`, `N_bg`, `N`, `ratio`, `D`, `rho`, …, see
-            `conclusion.NUMBERS`.
+        numbers: what the tables show, at the last checkpoint, by their names in `numbers.NUMBERS`.
     """
 
     name: str
@@ -75,7 +74,8 @@ class Explanation:
         deviation: of the linear maps from sampled ones of some images, in words; None of the sampled engine.
         noise: stability of one checkpoint under other noise, as if noises were epochs; None where it was not measured.
         differences: `name: number` → (difference to the first network, lower and upper end of a 95 % interval over
-            images); of a method with several seeds `method: number`, from the mean of the first method's.
+            images); of a method with several seeds `method: number`, from the mean of the first method's, with an
+            interval over images and seeds.
         settings: constants, seeds, data, versions, command.
         groups: method → its networks, where there are several seeds of one.
         sweep: other margins → network → its numbers with it.

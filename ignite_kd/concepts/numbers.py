@@ -1,60 +1,87 @@
-"""The numbers in which the paper compares trainings, by the names that tables and differences use."""
+"""The numbers in which the paper compares trainings: what they are, who is compared with whom, how they are shown."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ignite_kd.concepts.explanation import Explained, Explanation, Number
 
 __all__ = [
-    "FORMS",
-    "MEANINGS",
+    "INTERVALS",
+    "NUMBERS",
     "Comparison",
+    "Method",
     "columns",
     "comparisons",
     "difference",
     "engine_note",
+    "form",
     "images_of",
     "interval",
+    "methods",
     "named",
-    "numbers",
+    "over_seeds",
     "shown",
 ]
 
-MEANINGS = {
+# name → what it is, in the order of the tables
+NUMBERS = {
     "N_fg": "concepts on the object",
     "N_bg": "concepts on the ground",
     "N": "concepts",
     "ratio": "part of the concepts that is on the object",
     "D_mean": "distance of the weights where an image has most concepts",
     "D_std": "its standard deviation over images",
-    "variance": "its variance over images",
+    "D_var": "its variance over images",
+    "D_bg": "D_mean of the concepts on the ground",
+    "D_epochs": "D_mean counted from epoch to epoch",
+    "D_whole": "D_mean of all weights up to the layer",
     "rho": "part of all concepts ever had on the object that is there at the end",
+    "rho_bg": "rho of the concepts on the ground",
     "rho_all": "part of all concepts ever had that is there at the end",
+    "rho_trained": "rho without the untrained weights",
 }
-FORMS = {"N_fg": ".2f", "N_bg": ".2f", "N": ".2f", "D_mean": ".3g", "D_std": ".3g", "variance": ".3g"}  # else .3f
+INTERVALS = "95 % interval over images, of methods with several seeds over these too"
 
+_MASKED = ("N_fg", "N_bg", "ratio", "D_mean", "D_std", "D_var", "rho", "rho_trained")
+_UNMASKED = ("N", "D_mean", "D_std", "D_var", "rho_all")
 _ABOUT = "≈\N{NO-BREAK SPACE}"
 
 
-def numbers(network: Explained) -> dict[str, Number]:
-    """Those that are known of it, by their names in `MEANINGS`; without masks those of all cells."""
-    names = ("N", "rho_all") if network.foreground is None else ("N_fg", "N_bg", "ratio", "rho")
-    found = {name: network.numbers[name] for name in names if name in network.numbers}
-    if "D" in network.numbers:
-        found["D_mean"] = network.numbers["D"]
-        found["D_std"] = Number(network.numbers["D"].spread, None)
-    if network.speed is not None:
-        found["variance"] = Number(network.speed.variance, None)
-    return {name: found[name] for name in MEANINGS if name in found}
-
-
 def columns(explanation: Explanation) -> list[str]:
-    """The numbers that some network has, in one order."""
-    known = {name for network in explanation.networks for name in numbers(network)}
-    return [name for name in MEANINGS if name in known]
+    """The numbers that tables show, as far as some network has them; the others are for machines."""
+    known = {name for network in explanation.networks for name in network.numbers}
+    return [name for name in (_UNMASKED if explanation.foreground is None else _MASKED) if name in known]
+
+
+class Method(NamedTuple):
+    """Networks that differ by the seed alone; or one, by its own name."""
+
+    name: str
+    members: list[Explained]
+
+
+def methods(explanation: Explanation) -> list[Method]:
+    """All of them, in the order of their first networks."""
+    group_of = {member: group for group, members in explanation.groups.items() for member in members}
+    found: dict[str, list[Explained]] = {}
+    for network in explanation.networks:
+        found.setdefault(group_of.get(network.name, network.name), []).append(network)
+    return [Method(name, members) for name, members in found.items()]
+
+
+def over_seeds(members: Sequence[Explained]) -> dict[str, Number]:
+    """Mean and standard deviation of the numbers that all of them have."""
+    found = {}
+    for name in NUMBERS:
+        values = [one.numbers.get(name, Number(None, None)).value for one in members]
+        told = [value for value in values if value is not None and math.isfinite(value)]
+        if len(told) == len(members):
+            found[name] = Number(statistics.mean(told), statistics.stdev(told) if len(told) > 1 else None)
+    return found
 
 
 class Comparison(NamedTuple):
@@ -67,27 +94,14 @@ class Comparison(NamedTuple):
 
     def value(self, number: str, of_base: bool = False) -> float | None:
         """None where one of them lacks it."""
-        found = [numbers(one).get(number, Number(None, None)).value for one in (self.base if of_base else self.members)]
-        known = [value for value in found if value is not None and math.isfinite(value)]
-        return sum(known) / len(known) if len(known) == len(found) else None
+        return over_seeds(self.base if of_base else self.members).get(number, Number(None, None)).value
 
 
 def comparisons(explanation: Explanation) -> list[Comparison]:
     """Every method with the first one; a network that is a method's only one with the first network."""
-    by_name = {network.name: network for network in explanation.networks}
-    group_of = {member: group for group, members in explanation.groups.items() for member in members}
+    base, *others = methods(explanation)
     first = explanation.networks[0]
-    base = group_of.get(first.name)
-    found = []
-    for name in dict.fromkeys(group_of.get(name, name) for name in by_name):
-        if name in (base, first.name):
-            continue
-        if base and name in explanation.groups:
-            told = base, _members(by_name, explanation.groups[base])
-        else:
-            told = first.name, [first]
-        found.append(Comparison(name, _members(by_name, explanation.groups.get(name, [name])), *told))
-    return found
+    return [Comparison(*one, *(base if len(one.members) > 1 else (first.name, [first]))) for one in others]
 
 
 def difference(explanation: Explanation, name: str, number: str) -> tuple[float, float, float] | None:
@@ -108,16 +122,13 @@ def shown(explanation: Explanation, name: str, number: Number | None) -> str:
     """As tables have it; ≈ before what the linear engine makes inexact, a dash for what nobody knows."""
     if number is None or number.value is None or not math.isfinite(number.value):
         return "–"
-    form = FORMS.get(name, ".3f")
-    alone = number.spread is None or len(explanation.images) == 1  # one image has no spread
-    spread = "" if alone else f" ± {number.spread:{form}}"
-    return f"{'' if explanation.engine == 'sampled' else _ABOUT}{number.value:{form}}{spread}"
+    spread = "" if number.spread is None else f" ± {number.spread:{form(name)}}"
+    return f"{'' if explanation.engine == 'sampled' else _ABOUT}{number.value:{form(name)}}{spread}"
 
 
 def interval(name: str, found: tuple[float, float, float]) -> str:
     """A difference and the ends of its interval, with their signs."""
-    form = f"+{FORMS.get(name, '.3f')}"
-    apart, low, high = (f"{value:{form}}".replace("-", "\N{MINUS SIGN}") for value in found)
+    apart, low, high = (f"{value:+{form(name)}}".replace("-", "\N{MINUS SIGN}") for value in found)
     return f"{apart} ({low} to {high})"
 
 
@@ -132,5 +143,6 @@ def named(name: str, members: Sequence[Explained]) -> str:
     return f"{name} (mean of {len(members)} seeds)" if len(members) > 1 else name
 
 
-def _members(by_name: dict[str, Explained], names: Sequence[str]) -> list[Explained]:
-    return [by_name[name] for name in names]
+def form(name: str) -> str:
+    """How many digits a number has."""
+    return ".2f" if name.startswith("N") else ".3g" if name.startswith("D") else ".3f"

@@ -8,18 +8,20 @@ from typing import Any
 
 from ignite_kd.concepts import page, pictures
 from ignite_kd.concepts.drawing import Picture
-from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.explanation import Explained, Explanation
 from ignite_kd.concepts.hypotheses import HYPOTHESES, sentences
 from ignite_kd.concepts.numbers import (
-    MEANINGS,
+    INTERVALS,
+    NUMBERS,
     columns,
     comparisons,
     difference,
     engine_note,
     images_of,
     interval,
+    methods,
     named,
-    numbers,
+    over_seeds,
     shown,
 )
 from ignite_kd.files import atomic_write
@@ -28,8 +30,8 @@ from ignite_kd.handlers import plots
 __all__ = ["html", "write"]
 
 _HONESTY = (
-    "An interval is over images alone: another seed of a training may differ by more. Of many comparisons some exclude "
-    "0 by chance."
+    "Intervals are over images, and of methods with several seeds over these too: another seed of a single training "
+    "may differ by more, and few seeds make an interval too narrow. Of many comparisons some exclude 0 by chance."
 )
 
 
@@ -92,23 +94,27 @@ def _numbers(explanation: Explanation) -> Iterator[str]:
     compared = {one.name: one for one in comparisons(explanation)}
     rows = []
     for network in explanation.networks:
-        found = {name: shown(explanation, name, number) for name, number in numbers(network).items()}
+        found = {name: shown(explanation, name, network.numbers.get(name)) for name in names}
         # a method may be called as its first seed is, and the difference of that name is then the method's
         alone = network.name in compared and len(compared[network.name].members) == 1
         rows.append([network.name, *_cells(explanation, network.name if alone else None, names, found)])
     yield page.table("The numbers of each network", ["network", *names], rows)
     yield page.paragraph(engine_note(explanation), "note")
     yield page.paragraph(_meanings(explanation), "note")
-    methods = [one for one in compared.values() if len(one.members) > 1]
-    if methods:
+    several = [one for one in methods(explanation) if len(one.members) > 1]
+    if several:
         rows = []
-        for one in methods:
-            means = {name: shown(explanation, name, Number(one.value(name), None)) for name in names}
-            rows.append([named(one.name, one.members), *_cells(explanation, one.name, names, means)])
+        for name, members in several:
+            means = over_seeds(members)
+            told = {column: shown(explanation, column, means.get(column)) for column in names}
+            rows.append([named(name, members), *_cells(explanation, name, names, told)])
         yield page.table("The means of each method over its seeds", ["method", *names], rows)
+        yield page.paragraph(
+            "Of methods: ± standard deviation over seeds; the table before it has that over images.", "note"
+        )
     if compared:
         bases = " or ".join(dict.fromkeys(named(one.base_name, one.base) for one in compared.values()))
-        yield page.paragraph(f"Second lines: the difference to {bases}, with its 95 % interval over images.", "note")
+        yield page.paragraph(f"Second lines: the difference to {bases}, with its {INTERVALS}.", "note")
 
 
 def _cells(
@@ -123,7 +129,7 @@ def _cells(
 
 def _meanings(explanation: Explanation) -> str:
     names = columns(explanation)
-    means = "; ".join(f"{name}: {MEANINGS[name]}" for name in names)
+    means = "; ".join(f"{name}: {NUMBERS[name]}" for name in names)
     measure = " D in multiples of the first weights' norm." if "D_mean" in names else ""
     return f"{means}. At the last checkpoint, ± standard deviation over {images_of(explanation)}.{measure}"
 

@@ -1,4 +1,4 @@
-"""The maps of one training in a folder of their own, as the released code leaves them, and back from there."""
+"""The maps of one training in a folder of their own, called as the released code calls it, and back from there."""
 
 from __future__ import annotations
 
@@ -147,7 +147,6 @@ class Sigma:
         """For `conclude`; `root`: the run whose weights moved, where it is not where it was."""
         subject = Subject(root or self.notes["root"]).at(self.store.epochs)
         weight, up_to = self.notes["weight"], self.notes["up_to"]
-        moved = weight is not None and weight in subject.weights
         status = [self.store.get(epoch, names).status for epoch in self.store.epochs]
         return Measured(
             name=name,
@@ -155,10 +154,9 @@ class Sigma:
             layer=self.store.made["layer"],
             epochs=list(self.store.epochs),
             maps=self.store.entropies(names),
-            distances=subject.distances(weight, up_to) if moved else None,
-            epoch_distances=subject.distances(weight, up_to, "epochs") if moved else None,
             fates=dict(self.notes["fates"]),
             never=int((torch.stack(status) == Status.NEVER).sum()),
+            **(subject.moved(weight, up_to) if weight in subject.weights else {}),
         )
 
 

@@ -91,6 +91,11 @@ class Subject:
         assert self.history is not None
         return distances_at(self.history.path(weight, over, up_to), self.epochs)
 
+    def moved(self, weight: str, up_to: bool) -> dict[str, Tensor]:
+        """The distances of `conclusion.Measured`."""
+        found = {"distances": self.distances(weight, up_to), "epoch_distances": self.distances(weight, up_to, "epochs")}
+        return found if up_to else found | {"whole_distances": self.distances(weight, True)}
+
     def about(self) -> dict[str, Any]:
         """What a reader wants to know of it."""
         run, record = self.run, RunRecord(self.path).load() if self.path.is_dir() else {}

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ignite_kd.concepts.conclusion import NUMBERS
 from ignite_kd.concepts.explanation import Explanation, Number
+from ignite_kd.concepts.numbers import (
+    INTERVALS,
+    NUMBERS,
+    columns,
+    comparisons,
+    difference,
+    engine_note,
+    interval,
+    methods,
+    named,
+    over_seeds,
+    shown,
+)
 from ignite_kd.concepts.selection import KEPT
 from ignite_kd.markdown import table
 
 __all__ = ["markdown", "to_json"]
-
-_SHOWN = ("N_fg", "N_bg", "ratio", "D", "rho", "rho_trained")
-_UNMASKED = ("N", "D", "rho_all")
-_TITLES = {
-    "N_fg": "N_fg",
-    "N_bg": "N_bg",
-    "D": "D_mean ± D_std",
-    "rho": "ρ",
-    "rho_all": "ρ",
-    "rho_trained": "ρ, trained",
-}
-_DIGITS = {"N_fg": 2, "N_bg": 2, "N": 2}
 
 
 def markdown(found: Explanation, whole: bool = True) -> str:
@@ -39,7 +38,7 @@ def markdown(found: Explanation, whole: bool = True) -> str:
         lines += ["## Over seeds (mean ± standard deviation)", "", *_over_seeds(found), ""]
     differences = _differences(found)
     if differences:
-        lines += [f"## Differences to {_first(found)} (95 % interval over images)", "", *differences, ""]
+        lines += [f"## Differences to {methods(found)[0].name} ({INTERVALS})", "", *differences, ""]
     if whole:
         lines += ["## Other margins", "", *_sweep(found), ""]
     lines += ["## Candidates", "", *_fates(found), ""]
@@ -77,7 +76,7 @@ def to_json(found: Explanation) -> dict[str, Any]:
             "stability under noise alone": found.noise,
             "differences": found.differences,
             "groups": found.groups,
-            "over seeds": {name: _numbers(numbers) for name, numbers in _seeds(found).items()},
+            "over seeds": {one.name: _numbers(over_seeds(one.members)) for one in methods(found) if found.groups},
             "other margins": {
                 f"{b:g}": {name: _numbers(numbers) for name, numbers in networks.items()}
                 for b, networks in found.sweep.items()
@@ -90,92 +89,47 @@ def to_json(found: Explanation) -> dict[str, Any]:
     return plain
 
 
-def _columns(found: Explanation) -> list[str]:
-    known = {name for one in found.networks for name in one.numbers}
-    return [name for name in (_SHOWN if found.foreground is not None else _UNMASKED) if name in known]
-
-
 def _networks(found: Explanation) -> list[str]:
-    columns = _columns(found)
-    head = ["network", "epochs", *(_TITLES.get(name, name) for name in columns)]
-    head += ["D_var"] if "D" in columns else []
-    rows = []
-    for one in found.networks:
-        row = [one.name, ", ".join(map(str, one.epochs)), *(_pair(name, one.numbers.get(name)) for name in columns)]
-        rows.append(row + ([_form("D", None if one.speed is None else one.speed.variance)] if "D" in columns else []))
-    return table(head, rows, words=(0, 1))
-
-
-def _seeds(found: Explanation) -> dict[str, dict[str, Number]]:
-    """Method → its numbers, mean and standard deviation over its seeds."""
-    by_name = {one.name: one.numbers for one in found.networks}
-    grouped = {name for members in found.groups.values() for name in members}
-    methods = found.groups | {name: [name] for name in by_name if name not in grouped}
-    values: dict[str, dict[str, Number]] = {}
-    for method, members in methods.items() if found.groups else ():
-        values[method] = {}
-        for number in NUMBERS:
-            told = [by_name[member][number] for member in members if number in by_name[member]]
-            if len(told) == len(members):
-                values[method][number] = _spread([each.value for each in told])
-                if number == "D":
-                    values[method]["D_std"] = _spread([each.spread for each in told])
-    return values
-
-
-def _spread(values: Sequence[float | None]) -> Number:
-    told = [value for value in values if value is not None]
-    return Number(statistics.mean(told), statistics.stdev(told) if len(told) > 1 else None)
+    names = columns(found)
+    rows = [
+        [one.name, ", ".join(map(str, one.epochs)), *(shown(found, name, one.numbers.get(name)) for name in names)]
+        for one in found.networks
+    ]
+    return table(["network", "epochs", *names], rows, words=(0, 1))
 
 
 def _over_seeds(found: Explanation) -> list[str]:
-    columns = _columns(found)
-    if "D" in columns:
-        columns.insert(columns.index("D") + 1, "D_std")
-    titles = _TITLES | {"D": "D_mean"}
-    rows = []
-    for method, numbers in _seeds(found).items():
-        count = len(found.groups.get(method, [method]))
-        rows.append([method, str(count), *(_pair(name, numbers.get(name)) for name in columns)])
-    return table(["method", "seeds", *(titles.get(name, name) for name in columns)], rows, words=(0,))
+    names, rows = columns(found), []
+    for method, members in methods(found):
+        numbers = over_seeds(members)
+        rows.append([method, str(len(members)), *(shown(found, name, numbers.get(name)) for name in names)])
+    return table(["method", "seeds", *names], rows, words=(0,))
 
 
 def _differences(found: Explanation) -> list[str]:
-    told: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for key, values in found.differences.items():
-        name, _, number = key.rpartition(": ")
-        told.setdefault(name, {})[number] = values
-    if found.groups:  # else every seed by itself: explanation.json has them
-        grouped = {name for members in found.groups.values() for name in members}
-        told = {name: numbers for name, numbers in told.items() if name not in grouped}
-    columns = ["N_fg", "N_bg", "N", "ratio", "D_mean", "D_std", "rho", "rho_all"]
-    shown = _SHOWN if found.foreground is not None else _UNMASKED
-    columns = [
-        c for c in columns if (c in shown or c.startswith("D_")) and any(c in numbers for numbers in told.values())
-    ]
-    rows = [[name, *(_interval(number, numbers.get(number)) for number in columns)] for name, numbers in told.items()]
-    return table(["", *(_TITLES.get(name, name) for name in columns)], rows, words=(0,)) if rows else []
+    """Of methods; every seed by itself is in explanation.json."""
+    rows = []
+    for one in comparisons(found):
+        apart = {name: difference(found, one.name, name) for name in columns(found)}
+        told = [interval(name, values) if values else "–" for name, values in apart.items()]
+        rows.append([named(one.name, one.members), *told])
+    return table(["", *columns(found)], rows, words=(0,)) if rows else []
 
 
 def _sweep(found: Explanation) -> list[str]:
-    columns = _columns(found)
+    names = columns(found)
     rows = [
-        [f"{b:g}", name, *(_pair(number, numbers.get(number)) for number in columns)]
+        [f"{b:g}", name, *(shown(found, number, numbers.get(number)) for number in names)]
         for b, networks in found.sweep.items()
         for name, numbers in networks.items()
     ]
-    return table(["margin", "network", *(_TITLES.get(name, name) for name in columns)], rows, words=(1,))
+    return table(["margin", "network", *names], rows, words=(1,))
 
 
 def _fates(found: Explanation) -> list[str]:
     known = list(dict.fromkeys([KEPT, *(reason for one in found.networks for reason in one.fates)]))
     rows = [[one.name, *(str(one.fates.get(reason, 0)) for reason in known)] for one in found.networks]
     return table(["network", *known], rows, words=(0,))
-
-
-def _first(found: Explanation) -> str:
-    first = found.networks[0].name
-    return next((name for name, members in found.groups.items() if first in members), first)
 
 
 def _data(found: Explanation) -> str:
@@ -185,33 +139,15 @@ def _data(found: Explanation) -> str:
 
 def _caption(found: Explanation) -> str:
     words = [
-        "Mean ± standard deviation over images, at the last checkpoint (D and ρ over all of them).",
+        "Mean ± standard deviation over images, at the last checkpoint (D and rho over all of them).",
         f"A concept is a cell that is discarded less than the ground by {found.margin:.3g} nats ({found.margin_rule}).",
     ]
     if found.settings.get("masks"):
         words.append(f"Masks: {found.settings['masks']}.")
-    engine = f"Engine: {found.engine}"
-    words.append(f"{engine}, off the sampled one by {found.deviation}." if found.deviation else f"{engine}.")
+    words.append(engine_note(found) or "Engine: sampled.")
     if found.noise is not None:
-        words.append(f"Other noise alone, at one checkpoint, gives ρ {found.noise:.3f}.")
+        words.append(f"Other noise alone, at one checkpoint, gives rho {found.noise:.3f}.")
     return " ".join(words)
-
-
-def _pair(name: str, number: Number | None) -> str:
-    if number is None or number.value is None:
-        return "-"
-    return _form(name, number.value) + ("" if number.spread is None else f" ± {_form(name, number.spread)}")
-
-
-def _interval(name: str, values: tuple[float, float, float] | None) -> str:
-    if values is None:
-        return "-"
-    value, low, high = (f"{each:+.{_DIGITS.get(name, 3)}f}" for each in values)
-    return f"{value} [{low}, {high}]"
-
-
-def _form(name: str, value: float | None) -> str:
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{_DIGITS.get(name, 3)}f}"
 
 
 def _numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:

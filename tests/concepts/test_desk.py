@@ -1,8 +1,10 @@
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ignite_kd import models
 from ignite_kd.concepts.candidates import candidates_of
 from ignite_kd.concepts.constants import Constants
 from ignite_kd.concepts.desk import Asked, Desk, StoppedError
@@ -73,6 +75,19 @@ def test_a_layer_with_a_weight_of_its_own_is_its_distance(desk_of):
     desk = desk_of()
     (desk.subject.history.folder / "history" / "weight-path.pt").unlink()
     assert desk.moving() is None
+
+
+@pytest.mark.parametrize(
+    ("layer", "weight"),
+    [("conv", "extra.3"), ("fc1", "mlp.0"), ("fc2", "mlp.3"), ("fc3", "mlp.6"), ("mlp.3", "mlp.3")],
+)
+def test_the_distance_of_the_studys_layers_is_that_of_their_own_weight(desk_of, layer, weight):
+    """As in the released code: the diagnosed layer alone (concepts.md, 2.2 and 3.1)."""
+    desk = desk_of(layer=layer)
+    with torch.device("meta"):
+        desk.network = models.build("resnet18_fc3", 4)
+    desk.subject = SimpleNamespace(weights=[name for name, w in desk.network.named_parameters() if w.dim() > 1])
+    assert desk.moving() == (f"{weight}.weight", False)
 
 
 def test_it_stops_between_two_blocks(desk_of):

@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 from explained import explained, explanation, made_up
+from worked_examples import worked_maps
 
 from ignite_kd.concepts.explanation import Number
 from ignite_kd.concepts.numbers import (
@@ -13,13 +14,13 @@ from ignite_kd.concepts.numbers import (
     engine_note,
     images_of,
     interval,
-    numbers,
+    over_seeds,
     shown,
 )
 
 
 def test_the_numbers_of_the_worked_example():
-    found = numbers(explained())
+    found = explained().numbers
     # N_fg (2, 2, 2), N_bg (3, 2, 1) at the last checkpoint
     assert found["N_fg"] == Number(2, 0)
     assert found["N_bg"] == pytest.approx((2, math.sqrt(2 / 3)))
@@ -28,26 +29,31 @@ def test_the_numbers_of_the_worked_example():
     )
     assert found["D_mean"] == pytest.approx((0.5070767, 0.2225667), abs=5e-7)
     assert found["D_std"].value == pytest.approx(0.2225667, abs=5e-7)
-    assert found["variance"].value == pytest.approx(0.0495359, abs=5e-7)
+    assert found["D_var"].value == pytest.approx(0.0495359, abs=5e-7)
     assert found["rho"] == pytest.approx((0.55, math.sqrt((0.45**2 + 0.3**2 + 0.15**2) / 3)))
-    assert set(found) == {"N_fg", "N_bg", "ratio", "D_mean", "D_std", "variance", "rho"}
+    assert found["rho_bg"].value == pytest.approx(0.416667, abs=1e-6)
+    assert found["rho_all"].value == pytest.approx(0.430556, abs=1e-6)
+    assert found["D_bg"].value == pytest.approx(0.5831878, abs=5e-7)
 
 
 def test_without_masks_all_cells_count_and_without_a_path_there_is_no_distance():
     network = explained(distances=None, masks=False)
-    assert set(numbers(network)) == {"N", "rho_all"}
-    assert numbers(network)["N"].value == pytest.approx(float(network.total[:, -1].double().mean()))
-    assert numbers(network)["rho_all"].value == pytest.approx(network.stability["total"])
+    assert set(network.numbers) == {"N", "rho_all"}
+    maps = worked_maps()
+    total = (maps[:, -1].mean() - maps[:, -1] > 0.2).sum() / 3
+    assert network.numbers["N"].value == pytest.approx(total.item())
 
 
 def test_columns_are_the_numbers_that_are_known():
     assert columns(made_up(2, 2, 2, masks=False, distances=False)) == ["N", "rho_all"]
-    assert columns(explanation()) == ["N_fg", "N_bg", "ratio", "D_mean", "D_std", "variance", "rho"]
+    assert columns(explanation()) == [
+        "N_fg", "N_bg", "ratio", "D_mean", "D_std", "D_var", "rho", "rho_trained",
+    ]  # fmt: skip
 
 
 def test_one_image_has_no_spread():
     whole = made_up()
-    assert "±" not in shown(whole, "N_fg", numbers(whole.networks[0])["N_fg"])
+    assert "±" not in shown(whole, "N_fg", whole.networks[0].numbers["N_fg"])
 
 
 def test_seeds_of_a_method_are_compared_as_one():
@@ -60,6 +66,15 @@ def test_seeds_of_a_method_are_compared_as_one():
     # as the differences are: a network of which there is one seed, with the first network
     assert (teacher.name, teacher.base_name, teacher.value("rho", of_base=True)) == ("teacher", "alone 0", 0.0)
     assert kd.value("N_fg") is None
+
+
+def test_the_mean_over_seeds_is_of_numbers_that_all_have():
+    found = over_seeds([
+        explained(name, numbers={"rho": Number(rho, 0.5), "N": Number(n, None)} | more)
+        for name, rho, n, more in (("a", 0.2, 1.0, {}), ("b", 0.4, math.nan, {"ratio": Number(0.1, 0.1)}))
+    ])  # fmt: skip
+    assert found == {"rho": (pytest.approx(0.3), pytest.approx(math.sqrt(0.02)))}
+    assert over_seeds([explained()])["N_bg"] == (2, None)  # of one seed there is no spread
 
 
 def test_without_groups_every_network_is_compared_with_the_first():
@@ -77,7 +92,7 @@ def test_numbers_are_shown_with_their_spread_and_what_nobody_knows_as_a_dash():
     whole = explanation()
     assert shown(whole, "N_fg", Number(8.126, 2.0)) == "8.13 ± 2.00"
     assert shown(whole, "rho", Number(0.55, None)) == "0.550"
-    assert shown(whole, "variance", Number(0.0000123, None)) == "1.23e-05"
+    assert shown(whole, "D_var", Number(0.0000123, None)) == "1.23e-05"
     assert shown(whole, "rho", None) == shown(whole, "rho", Number(math.nan, None)) == "–"
 
 

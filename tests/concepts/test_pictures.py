@@ -1,6 +1,9 @@
-import pytest
-from explained import DISTANCES, EPOCHS, explained, explanation, made_up
+import math
 
+import pytest
+from explained import explained, explanation, made_up
+
+from ignite_kd.concepts.explanation import Number
 from ignite_kd.concepts.pictures import draw
 
 pytest.importorskip("matplotlib")
@@ -12,7 +15,7 @@ COUNTS = ["object.png", "ground.png", "ratio.png"]
 def figures(monkeypatch):
     """Name of the file → the figure."""
     found = {}
-    for module in ("pictures", "heat_maps"):
+    for module in ("pictures", "curves", "heat_maps"):
         monkeypatch.setattr(
             f"ignite_kd.concepts.{module}.save_figure", lambda figure, path: found.update({path.name: figure})
         )
@@ -37,55 +40,13 @@ def test_there_is_a_picture_for_what_there_is_to_see(tmp_path, figures):
     assert drawn(made_up(1, 2, 3, masks=False), tmp_path) == [
         "maps-1.png", "all.png", "speed.png", "distance.png", "stability.png",
     ]  # fmt: skip
-    assert drawn(made_up(), tmp_path) == ["maps-1.png", *COUNTS, "stability.png"]  # one point is no way
+    assert drawn(made_up(), tmp_path) == ["maps-1.png", *COUNTS]  # one point is no way
 
 
 def test_files_are_pictures(tmp_path):
     for picture in draw(made_up(1, 1, 2, grid=4), tmp_path):
         assert picture.path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert picture.alt and picture.reading and picture.title
-
-
-def test_curves_are_means_over_images(tmp_path, figures):
-    draw(explanation(explained(), explained("kd")), tmp_path)
-    expected = {
-        "object.png": [0, 7 / 3, 7 / 3, 2],
-        "ground.png": [0, 1, 7 / 3, 2],
-        "ratio.png": [0, 0.666667, 0.430556, 0.522222],
-    }
-    for name, values in expected.items():
-        (axes,) = figures[name].axes
-        assert axes.lines[0].get_xdata().tolist() == EPOCHS
-        assert axes.lines[0].get_ydata().tolist() == pytest.approx(values, abs=1e-6)
-        assert len(axes.collections) == 2  # bands
-        assert [text.get_text() for text in figures[name].legends[0].get_texts()] == ["alone", "kd"]
-    (axes,) = figures["distance.png"].axes
-    assert axes.lines[0].get_ydata().tolist() == list(DISTANCES)
-
-
-def test_a_band_is_one_deviation_and_stays_where_values_can_be(tmp_path, figures):
-    draw(explanation(), tmp_path)
-    ys = figures["object.png"].axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    assert max(ys) == pytest.approx(7 / 3 + (((1 - 7 / 3) ** 2 + (5 - 7 / 3) ** 2 + (1 - 7 / 3) ** 2) / 3) ** 0.5)
-    ratio = figures["ratio.png"].axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    assert min(ratio) >= 0 and max(ratio) <= 1
-
-
-def test_bands_of_many_networks_would_hide_each_other(tmp_path, figures):
-    pictures = {picture.path.name: picture for picture in draw(made_up(8, 2, 3), tmp_path)}
-    (axes,) = figures["object.png"].axes
-    assert len(axes.lines) == 8 and not axes.collections
-    assert "hide each other" in pictures["object.png"].reading
-
-
-def test_images_are_counted_where_they_have_most_concepts(tmp_path, figures):
-    draw(explanation(), tmp_path)
-    above, below = figures["speed.png"].axes
-    assert above.lines[0].get_xdata().tolist() == list(DISTANCES)
-    heights = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in below.patches if bar.get_height()}
-    width = DISTANCES[-1] / 12  # of a bin
-    assert list(heights.values()) == [1, 1, 1]  # best at epochs 10, 5, 2
-    assert list(heights) == pytest.approx(DISTANCES[1:], abs=width)
 
 
 def test_stability_has_its_line_of_noise(tmp_path, figures):
@@ -97,6 +58,16 @@ def test_stability_has_its_line_of_noise(tmp_path, figures):
     without = {picture.path.name: picture for picture in draw(explanation(noise=None), tmp_path)}["stability.png"]
     assert not figures["stability.png"].axes[0].lines
     assert "not measured" in without.reading
+
+
+def test_stability_of_a_method_is_its_mean_with_its_spread(tmp_path, figures):
+    runs = [explained(f"kd {i}", numbers={"rho": Number(rho, 0.1)}) for i, rho in enumerate((0.5, 0.7))]
+    draw(explanation(explained(), *runs, groups={"kd": ["kd 0", "kd 1"]}, noise=None), tmp_path)
+    (axes,) = figures["stability.png"].axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.55, 0.416667, 0.430556, 0.6], abs=1e-6)
+    (ends,) = axes.lines
+    assert list(ends.get_xdata()) == pytest.approx([0.6 - 0.02**0.5, 0.6 + 0.02**0.5])
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["alone", "kd"]
 
 
 def test_differences_have_their_intervals(tmp_path, figures):
@@ -129,9 +100,9 @@ def words(monkeypatch):
 
 def test_what_is_no_number_has_no_bar(tmp_path, figures):
     """As after one checkpoint alone."""
-    nothing = {kind: float("nan") for kind in ("foreground", "background", "total")}
-    assert "stability.png" not in drawn(explanation(explained(stability=nothing)), tmp_path)
-    draw(explanation(explained(), explained("kd", stability=nothing)), tmp_path)
+    nothing = {kind: Number(math.nan, None) for kind in ("rho", "rho_bg", "rho_all")}
+    assert "stability.png" not in drawn(explanation(explained(numbers=nothing)), tmp_path)
+    draw(explanation(explained(), explained("kd", numbers=nothing)), tmp_path)
     assert len(figures["stability.png"].axes[0].patches) == 3
 
 
@@ -139,7 +110,8 @@ def test_what_is_no_number_has_no_bar(tmp_path, figures):
 def test_no_word_lies_on_another_or_is_cut(tmp_path, figures, words, sizes):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    draw(made_up(*sizes, grid=4), tmp_path)
+    groups = {"network": ["network 2", "network 3"]} if sizes[0] == 3 else {}
+    draw(made_up(*sizes, grid=4, groups=groups), tmp_path)
     for name, figure in figures.items():
         words.clear()
         FigureCanvasAgg(figure).draw()

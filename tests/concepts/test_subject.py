@@ -46,6 +46,12 @@ def test_distances_are_those_of_the_kept_epochs(run_folder):
     found = subject.distances(name, up_to=False)
     assert found.tolist() == pytest.approx([0, whole[0].item(), whole.sum().item()])
     assert (subject.distances(name, False, "epochs")[1:] < found[1:]).all()
+    second = subject.weights[1]
+    moved = subject.moved(second, False)
+    assert torch.equal(moved["distances"], subject.distances(second, False))
+    assert torch.equal(moved["epoch_distances"], subject.distances(second, False, "epochs"))
+    assert torch.equal(moved["whole_distances"], subject.distances(second, True))
+    assert "whole_distances" not in subject.moved(second, True)  # it would be the same again
 
 
 def test_a_run_without_a_history_is_its_last_weights(run_folder, tmp_path):

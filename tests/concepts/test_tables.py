@@ -1,4 +1,5 @@
 import json
+from itertools import dropwhile, takewhile
 
 import pytest
 import torch
@@ -22,23 +23,30 @@ def build(maps, foreground, distances):
 
 
 def rows(text, heading):
-    lines = text.split(heading)[1].splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:] if line.startswith("|")]
-    return cells
+    """Of the first table below the heading, its head and a line included."""
+    lines = dropwhile(lambda line: not line.startswith("|"), text.split(heading)[1].splitlines())
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in takewhile(lambda x: x[:1] == "|", lines)]
 
 
 def test_the_numbers_of_the_worked_example_stand_in_the_table(build):
-    text = markdown(build("one", engine="linear", deviation="0.01 nats", noise=0.9, notes=["look here"]))
+    text = markdown(build("one", noise=0.9, notes=["look here"]))
     head, _, row = rows(text, "# What 1 network learned: `pooled`, 3 images")[:3]
     assert dict(zip(head, row, strict=True)) == {
         "network": "one", "epochs": "0, 2, 5, 10", "N_fg": "2.00 ± 0.00", "N_bg": "2.00 ± 0.82",
-        "ratio": "0.522 ± 0.110", "D_mean ± D_std": "0.507 ± 0.223", "ρ": "0.550 ± 0.324",
-        "ρ, trained": "0.550 ± 0.324", "D_var": "0.050",
+        "ratio": "0.522 ± 0.110", "D_mean": "0.507 ± 0.223", "D_std": "0.223", "D_var": "0.0495",
+        "rho": "0.550 ± 0.324", "rho_trained": "0.550 ± 0.324",
     }  # fmt: skip
-    assert "off the sampled one by 0.01 nats" in text and "ρ 0.900" in text and "- look here" in text
+    assert "Engine: sampled" in text and "rho 0.900" in text and "- look here" in text
     assert rows(text, "## Candidates")[2] == ["one", "3", "1"]
     assert "Differences" not in text and "Over seeds" not in text
+
+
+def test_every_number_of_an_inexact_engine_is_marked_and_its_deviation_told(build):
+    text = markdown(build("one", "two", engine="linear", deviation="0.01 nats"))
+    assert "Deviation of its maps from sampled ones: 0.01 nats" in text
+    for heading in ("# What 2 networks", "## Other margins"):
+        for row in rows(text, heading)[2:]:
+            assert row[2].startswith("≈") and all(cell.startswith("≈") for cell in row[3:]), row
 
 
 def test_seeds_and_differences_have_tables_of_their_own(build):
@@ -46,15 +54,15 @@ def test_seeds_and_differences_have_tables_of_their_own(build):
     text = markdown(build("alone-seed0", "alone-seed1", "kd-seed0", "kd-seed1", groups=groups))
     seeds = rows(text, "## Over seeds")
     assert [row[:3] for row in seeds[2:4]] == [["alone", "2", "2.00 ± 0.00"], ["kd", "2", "2.00 ± 0.00"]]
-    differences = rows(text, "## Differences to alone")
-    assert differences[2][:2] == ["kd", "+0.00 [+0.00, +0.00]"]
+    differences = rows(text, "## Differences to alone (95 % interval over images, of methods")
+    assert [row[:2] for row in differences[2:]] == [["kd (mean of 2 seeds)", "+0.00 (+0.00 to +0.00)"]]
     assert rows(text, "## Other margins")[2][:2] == ["0.05", "alone-seed0"]
     assert "Other margins" not in markdown(build("one"), whole=False)
 
 
 def test_without_masks_all_concepts_are_counted(build):
     head = rows(markdown(build("one", "two", masks=False)), "# What 2 networks")[0]
-    assert head == ["network", "epochs", "N", "D_mean ± D_std", "ρ", "D_var"]
+    assert head == ["network", "epochs", "N", "D_mean", "D_std", "D_var", "rho_all"]
 
 
 def test_machines_get_plain_values(build):
