@@ -50,10 +50,11 @@ class _NumberOr(click.ParamType):
 @option(
     "--masks",
     group="Images",
-    type=click.Choice(["auto", "none", "box", "any", "half", "top-left"]),
+    type=click.Choice(["auto", "none", "box", "any", "half", "interior", "top-left"]),
     default="auto",
-    help="Which cells show the object: where any or half of the cell is, or its corner as published; or the central "
-    "box. auto: half where there are masks, else box.",
+    help="Which cells show the object: where any or half of the cell is, or all of it (interior: what is neither all "
+    "object nor all ground is left out), or its corner as published; or the central box. auto: half where there are "
+    "masks, else box.",
 )
 @option("--mask-dir", group="Images", metavar="DIR", help="Segmentations CLASS/FILE.png of a folder's images.")
 @option("--mask-kind", group="Images", type=click.Choice(["cub", "voc"]), default="cub", help="How those were cut.")

@@ -19,7 +19,7 @@ from ignite_kd.loaders import normalisation
 
 __all__ = ["MASKS", "Candidates", "candidates_of"]
 
-MASKS = ("auto", "published", "none", "box", "any", "half", "top-left")
+MASKS = ("auto", "published", "none", "box", "any", "half", "interior", "top-left")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Candidates:
         words = {
             "any": "object where any of a cell is",
             "half": "object where half of a cell is",
+            "interior": "object where all of a cell is, ground where none of it is",
             "top-left": "object where a cell's top left pixel is",
         }
         return masks_on_grid(self.masks, grid, rule, expanded), words[rule]

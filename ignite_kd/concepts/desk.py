@@ -20,6 +20,7 @@ from ignite_kd.concepts.store import Store
 from ignite_kd.concepts.subject import Subject
 from ignite_kd.concepts.survey import Measure, Surveyed, describe, measure_with, survey
 from ignite_kd.concepts.taps import weights_before
+from ignite_kd.concepts.threshold import PUBLISHED
 from ignite_kd.concepts.trajectory import EntropyMaps, Status
 from ignite_kd.engines import device_of
 from ignite_kd.handlers.stopping import Stopping
@@ -145,10 +146,11 @@ class Desk:
         seeds = [self.asked.seed + i for i in range(_NOISES, -1, -1)]
         return torch.stack([self.last(names, seed=seed).entropies for seed in seeds], dim=1)
 
-    def deviation(self, names: Sequence[str]) -> str:
-        """How far the maps of this engine are from sampled ones at the last checkpoint, in words."""
+    def deviation(self, names: Sequence[str], background: Tensor | None = None, margin: float = PUBLISHED) -> str:
+        """How far the maps of this engine are from sampled ones at the last checkpoint, and concepts, in words."""
         names = names[:_CHECKED]
-        apart = deviation(self.last(names), self.last(names, engine="sampled"))
+        mine, sampled = self.last(names), self.last(names, engine="sampled")
+        apart = deviation(mine, sampled, None if background is None else background[: len(names)], margin)
         return f"{apart}, over {apart.images} images of {self.name}'s last checkpoint"
 
     def moving(self) -> tuple[str, bool] | None:

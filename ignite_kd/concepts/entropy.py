@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from ignite_kd.concepts.constants import Constants
 from ignite_kd.concepts.discarding import normal_noise, sampled_maps
+from ignite_kd.concepts.metrics import background_level, concepts
 from ignite_kd.concepts.probes import closed_form_maps, gradient_energy, linear_maps
 from ignite_kd.concepts.taps import frozen, tapped
+from ignite_kd.concepts.threshold import PUBLISHED
 from ignite_kd.concepts.trajectory import EntropyMaps, Status
 from ignite_kd.engines import device_of
 from ignite_kd.errors import UserError, unknown
@@ -79,19 +81,34 @@ class Deviation(NamedTuple):
     bias: float
     spread: float  # of cells: what the mean has to be compared with
     images: int
+    gained: float  # concepts of an image that only the first has
+    lost: float  # and that it lacks
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f} nats a cell (at most {self.worst:.3f}; cells differ by {self.spread:.3f})"
+        return (
+            f"{self.mean:.4f} nats a cell (at most {self.worst:.3f}; cells differ by {self.spread:.3f}), "
+            f"{self.gained:.2f} concepts an image too many and {self.lost:.2f} too few"
+        )
 
 
-def deviation(maps: EntropyMaps, reference: EntropyMaps) -> Deviation:
-    """How far apart the maps of the same images are, over the images that came out well in both."""
+def deviation(
+    maps: EntropyMaps, reference: EntropyMaps, background: Tensor | None = None, margin: float = PUBLISHED
+) -> Deviation:
+    """How far apart the maps of the same images are, over the images that came out well in both.
+
+    Args:
+        background: images × S × S, from whose level concepts are counted; of all cells where nobody knows it.
+    """
     both = (maps.status == Status.OK) & (reference.status == Status.OK)
     if not both.any():
-        return Deviation(torch.nan, torch.nan, torch.nan, torch.nan, 0)
+        return Deviation(*[torch.nan] * 4, 0, torch.nan, torch.nan)
     one, other = maps.entropies[both], reference.entropies[both]
+    ground = torch.ones_like(one, dtype=torch.bool) if background is None else background[both]
+    here, there = (concepts(m[:, None], background_level(m[:, None], ground), margin) for m in (one, other))
     apart = one - other
     within = other.flatten(1).std(1, correction=0).mean()
+    count = int(both.sum())
     return Deviation(
-        float(apart.abs().mean()), float(apart.abs().max()), float(apart.mean()), float(within), int(both.sum())
-    )
+        float(apart.abs().mean()), float(apart.abs().max()), float(apart.mean()), float(within), count,
+        int((here & ~there).sum()) / count, int((there & ~here).sum()) / count,
+    )  # fmt: skip

@@ -19,7 +19,7 @@ from ignite_kd.concepts.desk import BLOCK, BUSY, Asked, Desk
 from ignite_kd.concepts.entropy import ENGINES
 from ignite_kd.concepts.explanation import Explanation
 from ignite_kd.concepts.seeds import by_seed
-from ignite_kd.concepts.selection import FROM_EPOCH, reasons
+from ignite_kd.concepts.selection import FEWEST_CELLS, FROM_EPOCH, reasons
 from ignite_kd.concepts.subject import Subject
 from ignite_kd.concepts.survey import survey_together
 from ignite_kd.concepts.taps import layers
@@ -79,6 +79,7 @@ def explain(
             on_grid,
             asked.images,
             BLOCK if asked.engine == "sampled" else max(BLOCK, min(50, asked.images)),
+            fewest_cells=FEWEST_CELLS,
             say=say,
         )
         counted = _told_apart(fates)
@@ -98,7 +99,7 @@ def explain(
         say(f"{first.name}, the last checkpoint under other noise")
         noisy = first.noisy(kept)
         margin, rule = _margin(asked, first, noisy, masks)
-        apart = None if asked.engine == "sampled" else first.deviation(kept)
+        apart = None if asked.engine == "sampled" else first.deviation(kept, masks[1] if masks else None, margin)
     measured = [desk.measured(stores[name], kept, counted[name]) for name, desk in desks.items()]
     notes += [
         f"{one.name}: sigma never reached the threshold in {one.never} of {one.maps[:, :, 0, 0].numel()} maps; the "

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ignite_kd.concepts.trajectory import EntropyMaps, Status
 
-__all__ = ["FROM_EPOCH", "KEPT", "Verdict", "common", "gap", "judge", "reasons"]
+__all__ = ["FEWEST_CELLS", "FROM_EPOCH", "KEPT", "Verdict", "common", "gap", "judge", "reasons"]
 
 FROM_EPOCH = 40  # checkpoints before it are not asked, in the released code
+FEWEST_CELLS = 4  # of object and of ground, where it is not as published: means of fewer are chance
 
 KEPT = "kept"
 Verdict = str  # KEPT, or why not

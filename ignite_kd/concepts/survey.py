@@ -121,6 +121,7 @@ def survey_together(
     from_epoch: int | None = FROM_EPOCH,
     lowest: float | None = None,
     say: Callable[[str], None] = lambda line: None,
+    fewest_cells: int = 1,
 ) -> tuple[list[str], dict[str, dict[str, Verdict]]]:
     """(the first `wanted` candidates that all networks keep, the fates of those looked at, by network).
 
@@ -138,7 +139,7 @@ def survey_together(
                 each.checkpoints, each.network, each.store, each.measure, each.images, alive,
                 (masks[0][rows], masks[1][rows]) if masks else None, block=block,
                 from_epoch=last + 1 if from_epoch is None else min(from_epoch, last), lowest=lowest,
-                say=lambda line, name=each.name: say(f"{name}, {line}"),  # type: ignore[misc]
+                fewest_cells=fewest_cells, say=lambda line, name=each.name: say(f"{name}, {line}"),  # type: ignore[misc]
             )  # fmt: skip
             fates[each.name] |= found
             rows = [row for row in rows if found[names[row]] == KEPT]

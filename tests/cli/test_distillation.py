@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from commands import call
 from ignite.engine import Events
+from PIL import Image
 from study_folders import pictures, tiny  # noqa: F401
 
 from ignite_kd import models
@@ -97,6 +99,39 @@ def test_the_loss_of_the_first_step_is_torchs_for_the_start_of_a_baseline(teache
         own = start().train().represent(kept["images"]).before_relu["conv"]
         shown = taught.eval().represent(kept["images"]).before_relu["conv"]
     torch.testing.assert_close(kept["loss"], torch.nn.functional.mse_loss(own, 3 * shown), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("layer", "weight"), [("conv", "extra.3.weight"), ("fc1", "mlp.0.weight")])
+def test_baseline_and_student_are_quantified_by_the_way_of_the_imitated_layers_own_weight(teacher, layer, weight):
+    """All four scripts of the read-me, one after the other."""
+    for place in Path("data/CUB/train").glob("*/*.png"):
+        mask = Path("masks", *place.parts[3:])
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.repeat([[255] * 35 + [0] * 35], 50, 0).astype(np.uint8)).save(mask)
+    runs = {"label_net": "trained_model/CUB_resnet18_without_pretrain"}
+    runs["distil_net"] = f"trained_model/CUB_resnet18_distil_{layer}"
+    shared = f"--epochs 2 --lr 0.1 --keep-epochs 0,1,2 {SMALL}"
+    named = f"--dataset CUB --model resnet18 --capacity_layer {layer} --mask-dir masks"
+    quick = "--sigma_size 4 --engine linear --pick_sample false --device cpu --effect_num 6"
+    for words in (
+        f"train-net --mode without_pretrain {shared}",
+        f"distillation --teacher-checkpoint {teacher} --mode {layer} --classifier-train false {shared}",
+        *(f"train-sigma --mode {mode} --checkpoint_root {root} {named} {quick}" for mode, root in runs.items()),
+        f"find-knowledge --dataset CUB --model-name resnet18 --layer {layer} --threshold 0.01",
+    ):
+        done = call(words)
+        assert done.status == 0, f"{words}: {done.err}"
+    told = json.loads(Path("knowledge_txt/explanation.json").read_text())
+    for name, root in runs.items():
+        path = torch.load(f"{root}/history/weight-path.pt", weights_only=True)
+        place = path["layers"].index(weight)
+        steps = [epoch[0, 0, place] / path["initial"][0, place] for epoch in path["path"]]  # of this weight alone
+        found = told["networks"][name]
+        assert found["distances"] == pytest.approx([0, steps[0].item(), (steps[0] + steps[1]).item()], rel=1e-6)
+        assert found["numbers"]["D_whole"]["value"] is not None
+    assert told["settings"]["masks"] == "object where a cell's top left pixel is"
+    text = Path(f"knowledge_txt/CUB_resnet18_{layer}_0415_results.txt").read_text()
+    assert "fore max mean, var, slope" in text and text.index("distil_net") < text.index("label_net")
 
 
 def test_logits_are_imitated_without_a_second_phase(teacher):

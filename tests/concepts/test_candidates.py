@@ -56,7 +56,8 @@ def test_the_seed_alone_chooses_and_fewer_are_a_part_of_more():
 
 def test_masks_by_each_rule(shapes):
     found = candidates_of(run(), "test", 5, seed=0)
-    for rule, same in (("auto", "half"), ("half", "half"), ("any", "any"), ("published", "top-left")):
+    rules = {"auto": "half", "published": "top-left"} | {rule: rule for rule in ("half", "any", "interior")}
+    for rule, same in rules.items():
         masks, words = found.on_grid(rule, 8)
         assert all(torch.equal(*pair) for pair in zip(masks, masks_on_grid(found.masks, 8, same), strict=True)), rule
         assert words.startswith("object where")

@@ -71,6 +71,10 @@ def test_deviation_is_over_images_that_are_there_in_both():
     other = maps([[1.5, 1.0], [0.0, 0.0]], [0, 0])
     found = deviation(one, other)
     assert (found.mean, found.worst, found.bias, found.spread, found.images) == (0.75, 1.0, 0.25, 0.25, 1)
+    # the level of all cells is 1.5 and 1.25: the first cell is a concept by one alone, the second by the other alone
+    assert (found.gained, found.lost) == (1, 1)
+    ground = torch.tensor([[[False], [True]]] * 2)  # whose levels are 2 and 1
+    assert deviation(one, other, ground)[-2:] == (1, 0) and deviation(one, other, ground, margin=1.5)[-2:] == (0, 0)
     assert deviation(maps([[1.0, 2.0]], [1]), maps([[1.0, 2.0]], [0])).images == 0
 
 

@@ -126,6 +126,17 @@ def test_fewer_checkpoints_and_no_masks(runs):
     assert found.networks[0].foreground is None and found.networks[0].total.shape == (5, 2)
 
 
+def test_images_with_little_object_are_not_taken(runs):
+    """Of four cells of object and of ground, the mean of fewer being chance."""
+    found = explained(runs, masks="interior", grid=8, images=30)
+    masks = data.load("shapes").test.masks
+    on, off = masks_on_grid(masks[[int(name.removeprefix("test-")) for name in found.names]], 8, "interior")
+    assert torch.equal(found.foreground, on) and torch.equal(found.background, off)
+    assert on.sum((1, 2)).min() >= 4 and off.sum((1, 2)).min() >= 4
+    assert found.networks[0].fates["object or ground without enough cells"] > 0
+    assert (found.networks[0].total >= found.networks[0].foreground + found.networks[0].background).all()
+
+
 def test_weights_alone_and_seeds_of_one_method(runs, tmp_path):
     shutil.rmtree(f"{runs[1]}/history")
     record = json.loads((tmp_path / "other" / "run.json").read_text())
