@@ -101,7 +101,8 @@ def deviation(
     """
     both = (maps.status == Status.OK) & (reference.status == Status.OK)
     if not both.any():
-        return Deviation(*[torch.nan] * 4, 0, torch.nan, torch.nan)
+        nan = torch.nan
+        return Deviation(nan, nan, nan, nan, 0, nan, nan)
     one, other = maps.entropies[both], reference.entropies[both]
     ground = torch.ones_like(one, dtype=torch.bool) if background is None else background[both]
     here, there = (concepts(m[:, None], background_level(m[:, None], ground), margin) for m in (one, other))

@@ -18,7 +18,7 @@ from ignite_kd.weights import save_weights
 
 SHARED = "--dataset shapes --samples-per-class 10 --device cpu --compile off --max-epochs 2 --keep-epochs 0,1,2"
 RECIPE = "--recipe vid,batch_size=50,validation_images=100,learning_rate=0.05"
-QUICK = "--device cpu --engine linear --probes 4 --grid 4 --images 4 --candidates 20 --part test"
+QUICK = "--device cpu --engine linear --probes 4 --grid 4 --images 4 --candidates 30 --part test"
 
 
 @pytest.fixture(scope="module")

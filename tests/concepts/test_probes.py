@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 import worked_examples as example
@@ -65,6 +68,42 @@ def test_ten_shares_give_the_same_map_on_every_grid(grid):
     smooth = closed_form_maps(energy, Constants(grid=grid))
     assert smooth.steps.item() == pytest.approx(38.491, abs=5e-4)
     assert (smooth.entropies - maps.entropies).abs().max().item() == pytest.approx(0.0016, abs=5e-5)
+
+
+def recursion(shares, weight):
+    """Entropies, step and path of section 1.3, in plain numpy: s ← s + (weight / s - 2 r s) / 256, s from 1."""
+    r, s, path, means = shares.size * shares / shares.sum(), np.ones_like(shares), [], []
+    for step in range(80):
+        s = np.clip(s, 0.1, 100)
+        path.append(np.log(0.01 * s) + 0.5 * math.log(2 * math.pi * math.e))
+        means.append(path[-1].mean())
+        s = s + (weight / s - 2 * r * s) / 256
+        if step == 59:
+            if max(means) > -2.8:
+                break
+            weight *= 1.5
+    step = int(np.abs(np.array(means) + 2.8).argmin())
+    return path[step], step, means
+
+
+@pytest.mark.parametrize("weight", [7.0, 6.0, 5.0])
+def test_random_maps_follow_the_recursion_and_the_closed_form_stays_near(weight):
+    random = np.random.default_rng(0)
+    energy = np.exp(random.uniform(0.2, 1.5, (100, 1, 1)) * random.normal(size=(100, 8, 8)))
+    constants = Constants(grid=8, entropy_weight=weight)
+    maps = linear_maps(torch.from_numpy(energy), constants)
+    smooth = closed_form_maps(torch.from_numpy(energy), constants)
+    for i, shares in enumerate(energy):
+        entropies, step, means = recursion(shares, weight)
+        assert maps.steps[i] == step
+        assert_close(maps.entropies[i], torch.from_numpy(entropies), rtol=0, atol=1e-12)
+        trace = maps.traces[i][~maps.traces[i].isnan()]
+        assert_close(trace, torch.tensor(means[: len(trace)], dtype=torch.float64), rtol=0, atol=1e-12)
+    apart = (maps.entropies - smooth.entropies)[maps.steps < 60].abs()
+    if weight == 7:
+        assert apart.mean() < 0.002 and apart.max() < 0.006 and (maps.steps < 60).all()
+    elif weight == 5:
+        assert (maps.steps >= 60).any()  # so that the weight has grown
 
 
 def test_the_weight_of_residual_networks():
