@@ -13,10 +13,8 @@ from pathlib import Path
 def prepare():
     from ignite.engine import Events
 
-    from ignite_kd.data import shapes
     from ignite_kd.session import Session
 
-    shapes.TRAIN, shapes.TEST = 400, 50
     attach = Session._attach_handlers
 
     def attach_and_disturb(session):

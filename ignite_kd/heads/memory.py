@@ -43,7 +43,7 @@ class MemoryBank(nn.Module):
     def write(self, indices: Tensor, vectors: Tensor) -> None:
         """Move the rows at `indices` towards `vectors`."""
         self._settle()
-        self._written = indices, vectors.detach()
+        self._written = indices.clone(), vectors.detach()  # a loader may fill its tensors anew for the next batch
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         self._settle()

@@ -84,6 +84,16 @@ def test_a_row_moves_towards_its_images_vector_when_the_bank_is_next_read_or_sav
     assert torch.equal(after[[0, 2, 3]], before[[0, 2, 3]])
 
 
+def test_a_loader_may_fill_its_tensor_of_indices_anew():
+    bank, indices, vectors = MemoryBank(5, 4, momentum=0.5), torch.tensor([1, 3]), torch.eye(4)[:2]
+    before = bank.rows.clone()
+    bank.write(indices, vectors)
+    indices.copy_(torch.tensor([0, 4]))
+    rows = bank.state_dict()["rows"]
+    changed = (rows != before).any(1)
+    assert changed.tolist() == [False, True, False, True, False]
+
+
 def test_scores_are_products_with_the_rows_and_lead_back_to_the_vectors():
     bank = MemoryBank(5, 3, momentum=0.5).double()
     vectors = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
