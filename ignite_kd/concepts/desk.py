@@ -20,7 +20,7 @@ from ignite_kd.concepts.store import Store
 from ignite_kd.concepts.subject import Subject
 from ignite_kd.concepts.survey import Measure, Surveyed, describe, measure_with, survey
 from ignite_kd.concepts.taps import weights_before
-from ignite_kd.concepts.trajectory import EntropyMaps, Status
+from ignite_kd.concepts.trajectory import EntropyMaps
 from ignite_kd.engines import device_of
 from ignite_kd.handlers.stopping import Stopping
 
@@ -148,6 +148,8 @@ class Desk:
         """How far the maps of this engine are from sampled ones at the last checkpoint, in words."""
         names = names[:_CHECKED]
         apart = deviation(self.last(names), self.last(names, engine="sampled"))
+        if not apart.images:
+            return f"nobody knows how much: in none of {len(names)} images both reached the threshold"
         return f"{apart}, over {apart.images} images of {self.name}'s last checkpoint"
 
     def moving(self) -> tuple[str, bool] | None:
@@ -167,7 +169,6 @@ class Desk:
         """For `conclude`."""
         subject = self.subject
         maps = store.entropies(names, subject.epochs)
-        never = sum(int((store.get(epoch, names).status == Status.NEVER).sum()) for epoch in subject.epochs)
         about, moving = subject.about(), self.moving()
         if moving is not None:
             about["distance of"] = f"all weights up to {moving[0]}" if moving[1] else moving[0]
@@ -180,5 +181,5 @@ class Desk:
             distances=subject.distances(*moving) if moving else None,
             epoch_distances=subject.distances(*moving, over="epochs") if moving else None,
             fates=fates,
-            never=never,
+            never=store.never(names, subject.epochs),
         )
