@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def command(dataset: str, model_name: str, layer: str, date: str, margin: float,
     from ignite_kd.concepts.sigma import read_sigma
     from ignite_kd.files import atomic_write
 
+    if not math.isfinite(margin):
+        raise UserError(f"--threshold {margin} is no number of nats; 0.2 is the published one.")
     folder = writable(output_dir)
     found = {}
     for name in _NETWORKS:

@@ -118,6 +118,9 @@ def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
     recipe = settings.pop("recipe")
     recipe = recipe if isinstance(recipe, recipes.Recipe) else recipes.get(recipe)
     epochs = settings.pop("max_epochs") or recipe.epochs
+    typed = settings["keep_epochs"] or ()
+    if typed != recipes.base.PUBLISHED_HISTORY and (beyond := [str(epoch) for epoch in typed if epoch > epochs]):
+        click.echo(f"note: --keep-epochs {','.join(beyond)} is beyond the last epoch, {epochs}")
     del settings["max_restarts"]  # of the command, not of a student
     processes = max(settings.pop("nproc_per_node"), int(os.environ.get("WORLD_SIZE", "1")))
     plan = Plan(

@@ -46,12 +46,12 @@ class Run:
     lines: list[dict[str, Any]] = field(default_factory=list)
 
 
-def load_run(path: str) -> Run:
-    """The run in the folder `path`, with its last weights; or the weights in the file `path`."""
+def load_run(path: str, weights: bool = True) -> Run:
+    """The run in the folder `path`, with its last `weights` or without any; or the weights in the file `path`."""
     if not Path(path).is_dir():
         return _of_file(path)
     try:
-        return _of_folder(Path(path))
+        return _of_folder(Path(path), weights)
     except UserError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError):
@@ -79,7 +79,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return ["/".join(p[-length:]) for p in parts]
 
 
-def _of_folder(folder: Path) -> Run:
+def _of_folder(folder: Path, with_weights: bool) -> Run:
     record = _record(folder)
     plan = record.get("plan")
     if not isinstance(plan, dict):
@@ -87,8 +87,11 @@ def _of_folder(folder: Path) -> Run:
         inside = sorted(str(run.parent) for run in runs)
         advice = f"it holds runs: {', '.join(inside)}" if inside else "name one that a training command wrote"
         raise UserError(f"{folder} is no run's folder (no plan in run.json); {advice}.")
-    found = newest(folder / "checkpoints", lambda torn: warnings.warn(f"{torn} is damaged and left out.", stacklevel=3))
     lines = RunRecord(folder).read()
+    if not with_weights:
+        return Run(path=str(folder), weights="", content=Content({}), known=None, model=str(plan["student"]),
+                   epochs=int(record.get("epochs") or len(lines)), **_recorded(record, lines))  # fmt: skip
+    found = newest(folder / "checkpoints", lambda torn: warnings.warn(f"{torn} is damaged and left out.", stacklevel=3))
     if found is not None:
         weights, state = found
         content, steps = Content(dict(state["model"]), {}, ["checkpoint"]), state["student"]
@@ -142,7 +145,7 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "dataset": plan["dataset"],
         "data": dict(record.get("data") or {}),
         "data_dir": plan.get("data_dir"),
-        "image_size": plan.get("image_size"),
+        "image_size": plan.get("image_size") or (32 if plan["dataset"] == "folder" else None),
         "normalisation": _normalisation(plan["dataset"], plan["recipe"].get("normalisation")),
         "views": plan["recipe"].get("views", "usual"),
         "loss": " + ".join(f"{term['factor']:g} {term['method']}" for term in terms),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -129,8 +129,9 @@ def conclude(
         resamples: of the images, for the intervals.
     """
     methods = {name: list(members) for name, members in (groups or {}).items() if len(members) > 1}
+    found = [explained(one, masks, margin) for one in networks]
     return Explanation(
-        networks=[explained(one, masks, margin) for one in networks],
+        networks=found,
         images=pictures,
         names=list(names),
         foreground=masks[0] if masks else None,
@@ -144,13 +145,36 @@ def conclude(
         settings=dict(settings or {}),
         groups=methods,
         sweep={b: {one.name: explained(one, masks, b).numbers for one in networks} for b in SWEEP},
-        notes=tuple(notes),
+        notes=(*notes, *(note for one in found for note in _reservations(one))),
     )
 
 
-def noise_stability(maps: Tensor, masks: Masks, margin: float) -> float:
-    """rho of one checkpoint under several noises, as if these were epochs; maps images × noises × S × S."""
-    found, cells, *_ = _counted(maps, masks, margin)
+def _reservations(one: Explained) -> Iterator[str]:
+    """What its numbers do not say of themselves."""
+    images, checkpoints = one.maps.shape[:2]
+    if one.never:
+        yield (
+            f"{one.name}: sigma never reached the threshold in {one.never} of {images * checkpoints} maps; the nearest "
+            "ones were taken"
+        )
+    counted, where = (one.total, "") if one.foreground is None else (one.foreground, " on the object")
+    without = int((counted.amax(1) == 0).sum())
+    if without and checkpoints > 1:
+        yield (
+            f"{one.name}: {without} of {images} images never had a concept{where}; as published their D is that of the "
+            "first checkpoint, and their rho 0"
+        )
+
+
+def noise_stability(maps: Tensor, masks: Masks, margin: float) -> float | None:
+    """rho of one checkpoint under several noises, as if these were epochs; maps images × noises × S × S.
+
+    Of the images whose feature moves under every noise; None where there is none.
+    """
+    moved = ~maps.flatten(1).isnan().any(1)
+    if not moved.any():
+        return None
+    found, cells, *_ = _counted(maps[moved], (masks[0][moved], masks[1][moved]) if masks else None, margin)
     return float(metrics.stability(found, cells[0]).double().mean())
 
 
@@ -170,9 +194,10 @@ def _differences(
 ) -> dict[str, tuple[float, float, float]]:
     """Paired: in each resample all networks see the same images. The background's level is that of the resample.
 
-    Methods are resampled over their seeds, too.
+    Methods are resampled over their seeds, too. None of one image, of which every resample is the same: an interval
+    without width would prove anything.
     """
-    if len(networks) < 2:
+    if len(networks) < 2 or len(networks[0].maps) < 2:
         return {}
     members = {one.name: [one.name] for one in networks[1:]}
     first = networks[0].name

@@ -64,6 +64,8 @@ class Constants:
             value = getattr(self, field)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{field} of the sigma maps should be positive, but {value} was given.")
+        if not math.isfinite(self.theta):
+            raise UserError(f"the threshold of the sigma maps should be a number of nats, not {self.threshold}.")
 
     @classmethod
     def of(cls, network: str, entropy_weight: float | None = None, **others: Any) -> Constants:

@@ -21,7 +21,7 @@ from ignite_kd.concepts.subject import Subject
 from ignite_kd.concepts.survey import Measure, Surveyed, describe, measure_with, survey
 from ignite_kd.concepts.taps import weights_before
 from ignite_kd.concepts.threshold import PUBLISHED
-from ignite_kd.concepts.trajectory import EntropyMaps, Status
+from ignite_kd.concepts.trajectory import EntropyMaps
 from ignite_kd.engines import device_of
 from ignite_kd.handlers.stopping import Stopping
 from ignite_kd.models.three_layers import ThreeLayerNetwork
@@ -151,6 +151,8 @@ class Desk:
         names = names[:_CHECKED]
         mine, sampled = self.last(names), self.last(names, engine="sampled")
         apart = deviation(mine, sampled, None if background is None else background[: len(names)], margin)
+        if not apart.images:
+            return f"nobody knows how much: in none of {len(names)} images both reached the threshold"
         return f"{apart}, over {apart.images} images of {self.name}'s last checkpoint"
 
     def moving(self) -> tuple[str, bool] | None:
@@ -172,7 +174,6 @@ class Desk:
         """For `conclude`."""
         subject = self.subject
         maps = store.entropies(names, subject.epochs)
-        never = sum(int((store.get(epoch, names).status == Status.NEVER).sum()) for epoch in subject.epochs)
         about, moving = subject.about(), self.moving()
         if moving is not None:
             about["distance of"] = f"all weights up to {moving[0]}" if moving[1] else moving[0]
@@ -183,6 +184,6 @@ class Desk:
             epochs=list(subject.epochs),
             maps=maps,
             fates=fates,
-            never=never,
+            never=store.never(names, subject.epochs),
             **(subject.moved(*moving) if moving else {}),
         )

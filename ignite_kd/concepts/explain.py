@@ -27,6 +27,7 @@ from ignite_kd.concepts.threshold import choose_margin, noise_floor
 from ignite_kd.devices import pick_device
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.handlers import versions
+from ignite_kd.handlers.keep_epochs import PATH_FILE
 from ignite_kd.handlers.stopping import Stopping
 from ignite_kd.run_folder import lock
 
@@ -68,6 +69,11 @@ def explain(
         for name, subject in subjects.items()
         if subject.history is None
     ]
+    notes += [
+        f"{name}: history/{PATH_FILE} is missing or damaged, so D is not known"
+        for name, subject in subjects.items()
+        if subject.history is not None and not subject.weights
+    ]
     with contextlib.ExitStack() as locks:
         for subject in subjects.values():
             subject.cache.mkdir(parents=True, exist_ok=True)
@@ -101,12 +107,6 @@ def explain(
         margin, rule = _margin(asked, first, noisy, masks)
         apart = None if asked.engine == "sampled" else first.deviation(kept, masks[1] if masks else None, margin)
     measured = [desk.measured(stores[name], kept, counted[name]) for name, desk in desks.items()]
-    notes += [
-        f"{one.name}: sigma never reached the threshold in {one.never} of {one.maps[:, :, 0, 0].numel()} maps; the "
-        "nearest ones were taken"
-        for one in measured
-        if one.never
-    ]
     return conclude(
         measured,
         masks,

@@ -16,14 +16,19 @@ _NUMBER = re.compile(r"[-_/.]\d+$")
 def by_seed(names: Sequence[str], identities: Sequence[Mapping[str, Any] | None]) -> dict[str, list[str]]:
     """Method → its networks, in their order.
 
-    Those belong together whose plans differ by the seed alone; without a plan, those whose names do.
+    Those belong together whose plans differ by the seed alone; without a plan, those whose names do. A training that
+    is there twice is no second seed: it stands by itself.
     """
     groups: dict[str, list[str]] = {}
+    seen: set[str] = set()
     for name, identity in zip(names, identities, strict=True):
         if identity is None:
             key = f"name {_SEED.sub('', name)}"
         else:
             key = json.dumps({k: v for k, v in identity.items() if k not in ("seed", "order_seed")}, sort_keys=True)
+            whole = json.dumps(identity, sort_keys=True)
+            key = f"{name} again" if whole in seen else key
+            seen.add(whole)
         groups.setdefault(key, []).append(name)
     found: dict[str, list[str]] = {}
     for members in groups.values():

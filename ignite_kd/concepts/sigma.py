@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ignite_kd.concepts.candidates import candidates_of
@@ -20,12 +19,11 @@ from ignite_kd.concepts.selection import FROM_EPOCH, KEPT, reasons
 from ignite_kd.concepts.store import Store
 from ignite_kd.concepts.subject import Subject
 from ignite_kd.concepts.survey import survey_together
-from ignite_kd.concepts.trajectory import Status
 from ignite_kd.devices import pick_device
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
 from ignite_kd.handlers.stopping import Stopping
-from ignite_kd.run_folder import lock
+from ignite_kd.run_folder import lock, make
 
 __all__ = ["Sigma", "read_sigma", "train_sigma"]
 
@@ -71,7 +69,7 @@ def train_sigma(
     refuse_a_layer_that_some_lack({subject.run.model: network}, asked.layer)
     on_grid, words = candidates.on_grid(asked.masks, constants(subject.run.model).grid, expanded)
     desk = Desk(folder.name, subject, network, candidates, asked, constants(subject.run.model), stopping)
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     counted: dict[str, int] = {}
     subject.cache.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(lock(folder, BUSY)), contextlib.closing(lock(subject.cache, BUSY)):
@@ -81,6 +79,8 @@ def train_sigma(
                 [desk.surveyed(store, seed=i)], candidates.names, on_grid, asked.images, BLOCK,
                 FROM_EPOCH if pick else None, lowest, say,
             )  # fmt: skip
+            if never := store.never(kept, subject.epochs):
+                say(f"sigma never reached the threshold in {never} of {len(kept) * len(subject.epochs)} maps")
             if i:
                 continue
             found = fates[folder.name]
@@ -147,7 +147,10 @@ class Sigma:
         """For `conclude`; `root`: the run whose weights moved, where it is not where it was."""
         subject = Subject(root or self.notes["root"]).at(self.store.epochs)
         weight, up_to = self.notes["weight"], self.notes["up_to"]
-        status = [self.store.get(epoch, names).status for epoch in self.store.epochs]
+        if weight is not None and any(subject.digest(e) != d for e, d in self.store.weights.items()):
+            raise UserError(
+                f"the weights in {subject.path} are not those of the maps in {self.folder}; name their run."
+            )
         return Measured(
             name=name,
             about=subject.about(),
@@ -155,7 +158,7 @@ class Sigma:
             epochs=list(self.store.epochs),
             maps=self.store.entropies(names),
             fates=dict(self.notes["fates"]),
-            never=int((torch.stack(status) == Status.NEVER).sum()),
+            never=self.store.never(names),
             **(subject.moved(weight, up_to) if weight in subject.weights else {}),
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ignite_kd.concepts.trajectory import EntropyMaps
+from ignite_kd.concepts.trajectory import EntropyMaps, Status
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write, check_writable
 from ignite_kd.layouts import opened
@@ -71,8 +71,11 @@ class Store:
         self._column = {epoch: i for i, epoch in enumerate(self.epochs)}
         if before is not None:
             columns = torch.tensor([self._column[epoch] for epoch in before["epochs"]])
-            for part, values in before["parts"].items():
-                self._parts[part][: len(before["names"])].index_copy_(1, columns, values)
+            try:
+                for part, values in before["parts"].items():
+                    self._parts[part][: len(before["names"])].index_copy_(1, columns, values)
+            except (KeyError, TypeError, RuntimeError):
+                raise _damaged(self.path) from None
 
     @classmethod
     def there(cls, path: str | Path) -> Store:
@@ -109,6 +112,11 @@ class Store:
         wanted = self.epochs if epochs is None else list(epochs)
         return torch.stack([self.get(epoch, names).entropies for epoch in wanted], dim=1)
 
+    def never(self, names: Sequence[str], epochs: Sequence[int] | None = None) -> int:
+        """In how many of these maps sigma never reached the threshold; all must be there."""
+        wanted = self.epochs if epochs is None else epochs
+        return sum(int((self.get(epoch, names).status == Status.NEVER).sum()) for epoch in wanted)
+
     def save(self) -> None:
         """Write the file, whole or not at all."""
         content = io.BytesIO()
@@ -138,4 +146,8 @@ def _read(path: Path) -> dict[str, Any]:
             return dict(found)
     except (UserError, KeyError, TypeError):
         pass
-    raise UserError(f"{path} is damaged, or no file of entropy maps; take it away, or name another file.")
+    raise _damaged(path)
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is damaged, or no file of entropy maps; take it away, or name another file.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from ignite_kd.concepts.metrics import distances_at
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.handlers import RunRecord
-from ignite_kd.layouts import Content
 from ignite_kd.recognise import options_of
 from ignite_kd.weights import put
 
@@ -36,10 +34,9 @@ class Subject:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.run = load_run(str(path))
-        self.history = History(path) if (self.path / "history").is_dir() else None
-        if self.history is not None:  # whose files are read one by one
-            self.run = replace(self.run, content=Content({}))
+        kept = any(self.path.glob("history/epoch-*.th"))  # its files are read one by one
+        self.run = load_run(str(path), weights=not kept)
+        self.history = History(path) if kept else None
         self.epochs = self.history.epochs if self.history else [self.run.epochs or 0]
 
     def at(self, epochs: Sequence[int]) -> Subject:

@@ -70,6 +70,8 @@ def folder_loaders(
     """
     root = Path(data_dir)
     classes = _class_names(root / "train")
+    if len(classes) == 1:
+        raise UserError(f"{root / 'train'} has but one class, {classes[0]}; add the folder of another one.")
     train, validation = _samples(root / "train", classes), _samples(root / "val", classes)
     test = _samples(root / "test", classes) if (root / "test").is_dir() else None
     if samples_per_class is not None:

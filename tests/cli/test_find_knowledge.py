@@ -92,6 +92,9 @@ def test_every_mistake_is_one_line():
     refused("find-knowledge", "--label-sigma-root", "ILSVRC_vgg16_label_net_conv_0415 has no maps.pt", "train-sigma")
     refused(f"{NAMED} --threshold low", "--threshold", "float")
     refused(f"{NAMED} --threshold 0", "--threshold")
+    refused(f"{NAMED} --threshold nan", "--threshold nan is no number of nats")
+    refused(f"train-sigma --checkpoint-root label {SIGMA} --threshold-entropy nan", "threshold", "nan")
+    refused(f"{NAMED} --label-checkpoint-path distil", "the weights in distil are not those of the maps")
     refused(f"{NAMED} --knowledge-point middle", "fore")
     done = call(f"train-sigma --checkpoint-root distil {SIGMA} --sigma-size 5 --output-dir other")
     assert done.status == 0, done.err

@@ -103,3 +103,10 @@ def test_the_epochs_to_keep_are_those_given_else_the_recipes(plans):
     assert plans(with_transfer, "--recipe concepts")[0].keep_epochs == words["--keep-epochs published"]
     one, other = plans(with_transfer, '--student-run "--keep-epochs 0,1" --student-run "--loss kd:1 --keep-epochs 3"')
     assert (one.keep_epochs, other.keep_epochs) == ((0, 1), (3,))
+
+
+def test_epochs_to_keep_beyond_the_end_are_told(plans, capsys):
+    plans(with_transfer, "--keep-epochs 0,2,5,7 --max-epochs 4")
+    assert capsys.readouterr().out == "note: --keep-epochs 5,7 is beyond the last epoch, 4\n"
+    plans(with_transfer, "--keep-epochs published --max-epochs 4")
+    assert capsys.readouterr().out == ""

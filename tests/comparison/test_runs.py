@@ -161,3 +161,11 @@ def test_names_are_as_long_as_it_takes():
     assert short_names(["runs/kd", "runs/vid"]) == ["kd", "vid"]
     assert short_names(["a/kd", "b/kd", "b/vid"]) == ["a/kd", "b/kd", "b/vid"]
     assert short_names(["kd"]) == ["kd"]
+
+
+def test_the_images_of_a_folder_have_a_size_even_where_nobody_named_it():
+    """Else a run of 32 pixels would be held against one of 16 on images of 32."""
+    plan = RECORD["plan"] | {"dataset": "folder"}
+    assert load_run(str(run_folder("usual", RECORD | {"plan": plan}))).image_size == 32
+    assert load_run(str(run_folder("large", RECORD | {"plan": plan | {"image_size": 64}}))).image_size == 64
+    assert load_run(str(run_folder("shapes"))).image_size is None

@@ -182,3 +182,30 @@ def test_other_margins_are_swept(one, masks):
 def test_noises_count_as_epochs_do(one, masks):
     assert noise_stability(one.maps[:, -1:], masks, 0.2) == 1
     assert noise_stability(one.maps, masks, 0.2) == pytest.approx(0.55)
+
+
+def test_one_image_has_no_interval(one, masks):
+    """Each of its resamples is the same, so that the interval would have no width and every claim would hold."""
+    less = Measured(**{**vars(one), "name": "less", "maps": one.maps[:, [1, 2, 3, 0]]})
+    single = [Measured(**{**vars(each), "maps": each.maps[:1]}) for each in (one, less)]
+    assert concluded(single, tuple(mask[:1] for mask in masks)).differences == {}
+    assert "less: N_fg" in concluded([one, less], masks).differences
+
+
+def test_what_the_numbers_do_not_say_is_noted(one, masks):
+    """The first image's first three checkpoints have no concept, which is what is left of it."""
+    flat = one.maps.clone()
+    flat[0] = -2.7
+    found = concluded([one, Measured(**{**vars(one), "name": "flat", "maps": flat, "never": 2})], masks)
+    assert found.notes == (
+        "flat: sigma never reached the threshold in 2 of 12 maps; the nearest ones were taken",
+        "flat: 1 of 3 images never had a concept on the object; as published their D is that of the first checkpoint, "
+        "and their rho 0",
+    )
+
+
+def test_an_image_whose_feature_does_not_move_under_other_noise_says_nothing_of_noise(one, masks):
+    maps = one.maps[:, -1:].repeat(1, 2, 1, 1)
+    maps[1, 0] = torch.nan
+    assert noise_stability(maps, masks, 0.2) == 1
+    assert noise_stability(maps[1:2], tuple(mask[1:2] for mask in masks), 0.2) is None

@@ -94,3 +94,10 @@ def test_it_stops_between_two_blocks(desk_of):
     desk = desk_of(Stopping(1e-9))
     with pytest.raises(StoppedError):
         desk.last(desk.candidates.names)
+
+
+def test_a_deviation_that_nobody_can_measure_is_no_number(desk_of):
+    desk = desk_of()
+    desk.constants = Constants(grid=4, samples=8, threshold=3.0)
+    words = desk.deviation(desk.candidates.names[:2])
+    assert "nan" not in words and "none of 2 images" in words

@@ -144,8 +144,8 @@ def test_weights_alone_and_seeds_of_one_method(runs, tmp_path):
     (tmp_path / "other" / "run.json").write_text(json.dumps(record))
     found = explained(runs)
     assert found.networks[1].epochs == [3] and found.networks[1].speed is None
-    assert found.notes == (
-        "other: no history, so its last weights alone are looked at (train with --keep-epochs for more)",
+    assert (
+        "other: no history, so its last weights alone are looked at (train with --keep-epochs for more)" in found.notes
     )
     assert found.groups == {"one and its seeds": ["one", "other"]}
 
@@ -194,3 +194,10 @@ def test_what_cannot_be_asked_is_said_first(runs, tmp_path):
         explained(runs, margin="null-quantile", masks="none")
     with pytest.raises(UserError, match="did not keep epoch 2"):
         explained(runs, epochs=(0, 2))
+
+
+def test_a_lost_path_of_the_weights_is_told(runs, tmp_path):
+    (tmp_path / "other" / "history" / "weight-path.pt").write_bytes(b"torn")
+    found = explained(runs)
+    assert [one.speed is None for one in found.networks] == [False, True]
+    assert "other: history/weight-path.pt is missing or damaged, so D is not known" in found.notes

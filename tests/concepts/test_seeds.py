@@ -26,3 +26,9 @@ def test_a_method_is_not_called_like_another_network():
 
 def test_numbers_at_the_end_are_seeds_where_the_plans_say_so():
     assert by_seed(["kd-0", "kd-1"], [PLAN, PLAN | {"seed": 1}]) == {"kd": ["kd-0", "kd-1"]}
+
+
+def test_a_training_that_is_there_twice_is_no_second_seed():
+    names = ["kd-seed0", "kd-seed1", "copy", "copy-of-copy"]
+    found = by_seed(names, [PLAN, PLAN | {"seed": 1}, PLAN, PLAN])
+    assert found == {"kd": names[:2], "copy": ["copy"], "copy-of-copy": ["copy-of-copy"]}

@@ -91,3 +91,20 @@ def test_what_is_missing_or_torn_is_said(root, tmp_path):
     store.save()
     with pytest.raises(UserError, match="is not complete; let train-sigma go on"):
         read_sigma(tmp_path / "maps", "")
+
+
+def test_another_runs_weights_tell_no_distance_of_these_maps(root, tmp_path):
+    left(root, tmp_path / "maps")
+    other = tmp_path / "run" / "history"
+    (other / "epoch-0001.th").write_bytes((other / "epoch-0003.th").read_bytes())
+    found = read_sigma(tmp_path / "maps", "")
+    with pytest.raises(UserError, match=r"the weights in .*run are not those of the maps in .*maps; name their run"):
+        found.measured("one", found.kept)
+
+
+def test_a_threshold_that_is_never_reached_is_said(root, tmp_path):
+    said = []
+    train_sigma(root, tmp_path / "maps", ASKED, lambda _: Constants(grid=4, samples=8, threshold=3.0), say=said.append)
+    assert said[-1] == "sigma never reached the threshold in 12 of 12 maps"
+    found = read_sigma(tmp_path / "maps", "")
+    assert found.measured("one", found.kept).never == 12

@@ -102,3 +102,12 @@ def test_a_file_opens_without_its_description(tmp_path):
     found = Store.there(tmp_path / "maps.pt")
     assert (found.made, found.epochs, found.names, found.notes) == (MADE, [0, 5], ["one", "two"], {"kept": ["two"]})
     assert found.get(5, ["two"]).steps.tolist() == [1.5] and found.missing(0, ["one"]) == ["one"]
+
+
+def test_parts_of_another_size_are_damage(tmp_path):
+    store(tmp_path / "maps.pt").put(5, ["two"], maps(1.5))
+    content = torch.load(tmp_path / "maps.pt", weights_only=True)
+    content["parts"]["status"] = content["parts"]["status"][:1]
+    torch.save(content, tmp_path / "maps.pt")
+    with pytest.raises(UserError, match="is damaged, or no file of entropy maps"):
+        store(tmp_path / "maps.pt")

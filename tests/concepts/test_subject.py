@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -82,3 +83,21 @@ def test_what_is_no_run_is_refused(tmp_path):
         Subject(tmp_path)
     with pytest.raises(UserError, match="cannot read"):
         Subject(tmp_path / "nothing.th")
+
+
+def test_a_history_is_enough(run_folder, tmp_path):
+    """What somebody copies who wants to explain a run: neither checkpoints nor the file of its last weights."""
+    for part in ("history", "run.json", "metrics.jsonl"):
+        (shutil.copytree if part == "history" else shutil.copy)(run_folder / part, tmp_path / part)
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["plan"]["state_dict_path"] = "elsewhere.th"
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    subject = Subject(tmp_path)
+    assert subject.epochs == [0, 1, 3] and subject.about()["epochs"] == 3
+
+
+def test_a_history_without_a_kept_epoch_is_none(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "run")
+    for path in (tmp_path / "run" / "history").glob("epoch-*.th"):
+        path.unlink()
+    assert Subject(tmp_path / "run").epochs == [3]

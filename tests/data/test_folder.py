@@ -212,3 +212,11 @@ def test_strong_views_differ_from_each_other_and_unknown_ones_are_refused(root):
     assert not any(torch.equal(one[i], other[i]) for i in range(27))
     with pytest.raises(UserError, match="unknown views 'squish'; did you mean 'squash'"):
         load(root, views="squish")
+
+
+def test_one_class_is_refused(root):
+    for part in ("train", "val"):
+        shutil.rmtree(root / part / "ant")
+        shutil.rmtree(root / part / "bee")
+    with pytest.raises(UserError, match=r"train has but one class, cow; add the folder of another one"):
+        load(root)
