@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ignite_kd.concepts.conclusion import NUMBERS
 from ignite_kd.concepts.explanation import Explanation, Number
+from ignite_kd.concepts.numbers import images_of
 from ignite_kd.concepts.selection import KEPT
 from ignite_kd.markdown import table
 
@@ -33,7 +34,7 @@ def markdown(found: Explanation, whole: bool = True) -> str:
     """The tables; where it need not be `whole`, without those of other margins."""
     one = found.networks[0]
     several = f"{len(found.networks)} network{'s' * (len(found.networks) > 1)}"
-    lines = [f"# What {several} learned: `{one.layer}`, {len(found.names)} images of {_data(found)}", ""]
+    lines = [f"# What {several} learned: `{one.layer}`, {images_of(found)} of {_data(found)}", ""]
     lines += [*_networks(found), "", _caption(found), ""]
     if found.groups:
         lines += ["## Over seeds (mean ± standard deviation)", "", *_over_seeds(found), ""]
@@ -125,7 +126,7 @@ def _seeds(found: Explanation) -> dict[str, dict[str, Number]]:
 
 def _spread(values: Sequence[float | None]) -> Number:
     told = [value for value in values if value is not None]
-    return Number(statistics.mean(told), statistics.stdev(told) if len(told) > 1 else None)
+    return Number(statistics.mean(told) if told else None, statistics.stdev(told) if len(told) > 1 else None)
 
 
 def _over_seeds(found: Explanation) -> list[str]:
