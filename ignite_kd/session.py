@@ -17,7 +17,7 @@ from ignite_kd import heads, loaders, models, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
-from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine
+from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, evaluating
 from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.files import check_writable
 from ignite_kd.first_stage import train_first_stage
@@ -280,20 +280,34 @@ class Session:
         return compiling_pays(self.device, self.model, teacher, images, self.data.image_size)
 
     def _refuse_a_batch_of_one(self) -> None:
-        """A batch norm of vectors cannot learn from one image, and the last batch of an epoch may have but one.
+        """A batch norm of single numbers cannot learn from one image, and the last batch of an epoch may have but one.
 
         No network can learn from none, which is what a process may get of a last batch.
         """
         order = self.data.train.order
         smallest = (order.n % order.batch_size or order.batch_size) // order.world_size
         # two processes with an image each share two
-        vectors = self.processes == 1 and any(isinstance(module, nn.BatchNorm1d) for module in self.model.modules())
-        if smallest < (2 if vectors else 1):
+        if smallest < 1 or (smallest == 1 and self.processes == 1 and self._normalises_single_numbers()):
             raise UserError(
                 f"{order.n} images in batches of {order.batch_size} leave a batch of {smallest}, from "
                 f"which {self.plan.student} cannot learn; "
                 f"choose another --recipe {self.recipe.name},batch_size=N."
             )
+
+    def _normalises_single_numbers(self) -> bool:
+        """Whether a batch norm gets one number a channel and image: of a vector, or of a map of one pixel."""
+        found: list[bool] = []
+
+        def look(norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            found.append(inputs[0][0, 0].numel() == 1)
+
+        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+        hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+        with evaluating(self.model), torch.no_grad():
+            self.model(torch.zeros(1, 3, self.data.image_size, self.data.image_size))
+        for hook in hooks:
+            hook.remove()
+        return any(found)
 
     def _attach_term(self, student: StudentEngine, term: Term) -> None:
         teacher = None if self.teacher is None else self.teacher.model

@@ -74,7 +74,9 @@ def load_trunk(model: nn.Module, path: str | Path) -> Loaded:
     state = {name: t for name, t in content.state.items() if not name.startswith(("classifier.", "fc."))}
     if not any(name.split(".")[0] in trunk for name in state):
         looks = describe(content.state)
-        raise UserError(f"{path} has nothing for {model.name}{looks and f': it is {looks}'}; name torchvision's file.")
+        raise UserError(
+            f"{path} has nothing for {model.name}{f': it is {looks}' if looks else ''}; name torchvision's file."
+        )
     own = {name: t for name, t in model.state_dict().items() if name.split(".")[0] not in trunk}
     return put(model, Content(state | own, content.meta, [*content.layout, "all but its classifier"]), path)
 

@@ -1,9 +1,11 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Events
+from torch import nn
 
 from ignite_kd import data, models, recipes
 from ignite_kd.errors import RunFailed, UserError
@@ -224,3 +226,12 @@ def test_the_time_of_a_run_that_was_killed_counts(plan, tmp_path):
     assert resumed.run() == 0
     resumed.close()
     assert 1000 < json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] < 1100
+
+
+@pytest.mark.parametrize(("edge", "single"), [(16, False), (8, True)])
+def test_a_batch_norm_after_the_last_pixel_is_found(edge, single):
+    """Three strides leave two pixels of sixteen and one of eight, which one image alone cannot be normalised by."""
+    strided = [nn.Sequential(nn.Conv2d(3, 3, 3, 2, 1), nn.BatchNorm2d(3)) for _ in range(3)]
+    session = SimpleNamespace(model=nn.Sequential(*strided), data=SimpleNamespace(image_size=edge))
+    assert Session._normalises_single_numbers(session) is single
+    assert session.model.training and int(session.model[0][1].num_batches_tracked) == 0

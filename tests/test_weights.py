@@ -476,6 +476,9 @@ def test_a_trunk_is_taken_whole_or_not_at_all(trunk_file, tmp_path):
         load_trunk(model, tmp_path / "part.pth")
     with pytest.raises(UserError, match="has nothing for resnet18_fc3: it is mlp_8 with 3 classes"):
         load_trunk(model, tmp_path / "mlp.pth")
+    torch.save({"x": torch.ones(1)}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="has nothing for resnet18_fc3; name torchvision's file"):
+        load_trunk(model, tmp_path / "x.pth")
     with torch.device("meta"):
         deeper = models.build("resnet50_fc3", 3)
     with pytest.raises(UserError, match="does not fit resnet50_fc3"):

@@ -145,24 +145,28 @@ def conclude(
         settings=dict(settings or {}),
         groups=methods,
         sweep={b: {one.name: explained(one, masks, b).numbers for one in networks} for b in SWEEP},
-        notes=(*notes, *(note for one in found for note in _reservations(one))),
+        notes=(*notes, *_reservations(found)),
     )
 
 
-def _reservations(one: Explained) -> Iterator[str]:
-    """What its numbers do not say of themselves."""
-    images, checkpoints = one.maps.shape[:2]
-    if one.never:
+def _reservations(networks: Sequence[Explained]) -> Iterator[str]:
+    """What the numbers do not say of themselves."""
+    for one in networks:
+        if one.never:
+            yield (
+                f"{one.name}: sigma never reached the threshold in {one.never} of {one.maps[:, :, 0, 0].numel()} maps; "
+                "the nearest ones were taken"
+            )
+    without = {}
+    for one in networks:
+        counted = one.total if one.foreground is None else one.foreground
+        without[one.name] = int((counted.amax(1) == 0).sum()) if len(one.epochs) > 1 else 0
+    told = ", ".join(f"{number} of {name}" for name, number in without.items() if number)
+    if told:
+        where = "" if networks[0].foreground is None else " on the object"
         yield (
-            f"{one.name}: sigma never reached the threshold in {one.never} of {images * checkpoints} maps; the nearest "
-            "ones were taken"
-        )
-    counted, where = (one.total, "") if one.foreground is None else (one.foreground, " on the object")
-    without = int((counted.amax(1) == 0).sum())
-    if without and checkpoints > 1:
-        yield (
-            f"{one.name}: {without} of {images} images never had a concept{where}; as published their D is that of the "
-            "first checkpoint, and their rho 0"
+            f"images that never had a concept{where}: {told}; as published their D is that of the first checkpoint, "
+            "and their ρ 0"
         )
 
 

@@ -153,7 +153,7 @@ class Desk:
         apart = deviation(mine, sampled, None if background is None else background[: len(names)], margin)
         if not apart.images:
             return f"nobody knows how much: in none of {len(names)} images both reached the threshold"
-        return f"{apart}, over {apart.images} images of {self.name}'s last checkpoint"
+        return f"{apart}, over {apart.images} image{'s' * (apart.images > 1)} of {self.name}'s last checkpoint"
 
     def moving(self) -> tuple[str, bool] | None:
         """Whose way is the distance: the layer's own weight, as in the released code; of a stage all weights up to it.

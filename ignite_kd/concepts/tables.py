@@ -16,6 +16,7 @@ from ignite_kd.concepts.numbers import (
     comparisons,
     difference,
     engine_note,
+    images_of,
     interval,
     methods,
     named,
@@ -32,7 +33,7 @@ def markdown(found: Explanation, whole: bool = True) -> str:
     """The tables; where it need not be `whole`, without those of other margins."""
     one = found.networks[0]
     several = f"{len(found.networks)} network{'s' * (len(found.networks) > 1)}"
-    lines = [f"# What {several} learned: `{one.layer}`, {len(found.names)} images of {_data(found)}", ""]
+    lines = [f"# What {several} learned: `{one.layer}`, {images_of(found)} of {_data(found)}", ""]
     lines += [*_networks(found), "", _caption(found), ""]
     if found.groups:
         lines += ["## Over seeds (mean ± standard deviation)", "", *_over_seeds(found), ""]

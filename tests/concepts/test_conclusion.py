@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ignite_kd.concepts.conclusion import Measured, conclude, explained, noise_stability
+from ignite_kd.concepts.tables import markdown
 
 EPOCHS = [0, 2, 5, 10]
 
@@ -188,19 +189,20 @@ def test_one_image_has_no_interval(one, masks):
     """Each of its resamples is the same, so that the interval would have no width and every claim would hold."""
     less = Measured(**{**vars(one), "name": "less", "maps": one.maps[:, [1, 2, 3, 0]]})
     single = [Measured(**{**vars(each), "maps": each.maps[:1]}) for each in (one, less)]
-    assert concluded(single, tuple(mask[:1] for mask in masks)).differences == {}
+    alone = concluded(single, tuple(mask[:1] for mask in masks), groups={"both": ["one", "less"]})
+    assert alone.differences == {} and alone.networks[0].numbers["D_mean"].spread is None
+    assert "# What 2 networks learned: `pooled`, 3 images" in markdown(alone)  # by names; no deviation of one seed's
     assert "less: N_fg" in concluded([one, less], masks).differences
 
 
 def test_what_the_numbers_do_not_say_is_noted(one, masks):
-    """The first image's first three checkpoints have no concept, which is what is left of it."""
     flat = one.maps.clone()
     flat[0] = -2.7
     found = concluded([one, Measured(**{**vars(one), "name": "flat", "maps": flat, "never": 2})], masks)
     assert found.notes == (
         "flat: sigma never reached the threshold in 2 of 12 maps; the nearest ones were taken",
-        "flat: 1 of 3 images never had a concept on the object; as published their D is that of the first checkpoint, "
-        "and their rho 0",
+        "images that never had a concept on the object: 1 of flat; as published their D is that of the first "
+        "checkpoint, and their ρ 0",
     )
 
 

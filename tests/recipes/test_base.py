@@ -43,6 +43,7 @@ def test_fields_of_every_kind_can_be_changed():
 @pytest.mark.parametrize(
     ("word", "message"),
     [
+        ("vid,keep_epochs=0+-2", r"keep_epochs of a recipe counts from 0, but -2 was given"),
         ("vidd", "unknown recipe 'vidd'; did you mean 'vid'"),
         ("vid,deccay=0.1", "did you mean 'decay'"),
         ("vid,decay", "should read field=value"),
