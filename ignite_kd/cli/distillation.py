@@ -81,7 +81,7 @@ def command(
         own = Path(str(imitated.output_dir)) / "classifier"
         return dataclasses.replace(
             imitated,
-            recipe=concepts.classifier(recipe, name, classify_epochs),
+            recipe=concepts.classifier(recipe, name),
             max_epochs=classify_epochs,
             student_path=imitated.state_dict_path,
             frozen=layer,

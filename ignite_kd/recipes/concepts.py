@@ -54,9 +54,9 @@ def imitation(recipe: Recipe, layer: str) -> Recipe:
     return recipe if layer == "fc3" else dataclasses.replace(recipe, validate_every=0, test_at_end=False)
 
 
-def classifier(recipe: Recipe, model: str, epochs: int = 100) -> Recipe:
+def classifier(recipe: Recipe, model: str) -> Recipe:
     """Phase 2: what lies above the imitated layer learns from labels, more slowly where that has stopped helping."""
     rate = 1e-2 if model.startswith("resnet") else 1e-3
     return dataclasses.replace(
-        recipe, epochs=epochs, learning_rate=rate, schedule="plateau", decay=0.3, patience=10, validate_every=1
+        recipe, epochs=100, learning_rate=rate, schedule="plateau", decay=0.3, patience=10, validate_every=1
     )

@@ -179,6 +179,13 @@ def test_the_second_phase_goes_on_from_a_first_that_was_trained_alone(teacher):
     assert done.status == 0, done.err
     one, other = weights("whole/classifier"), weights("out/classifier")
     assert all(torch.equal(t, other[name]) for name, t in one.items())
+    # and on to more epochs
+    longer = words.replace("--classify-epochs 1", "--classify-epochs 2")
+    for folder, how in (("whole", "--resume auto"), ("once", "")):
+        done = call(f"{longer} --output-dir {folder} --teacher-checkpoint {teacher} {how}")
+        assert done.status == 0, done.err
+    one, other = weights("whole/classifier"), weights("once/classifier")
+    assert all(torch.equal(t, other[name]) for name, t in one.items())
 
 
 def test_several_students_share_both_phases(teacher):
