@@ -354,7 +354,8 @@ class Session:
         if recipe.test_every_epoch and self.data.test is not None:
             Evaluate(self.data.test, "test").attach(student)
         if plan.keep_epochs:
-            history = KeepEpochs(self.folder / "history", plan.keep_epochs)
+            # what was learned is read off the last weights
+            history = KeepEpochs(self.folder / "history", {*plan.keep_epochs, plan.max_epochs})
             history.attach(student)
             objects["history"] = history
         self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs, label=self.label)

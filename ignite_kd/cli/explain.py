@@ -63,9 +63,18 @@ class _NumberOr(click.ParamType):
     group="Method",
     type=click.Choice(["sampled", "linear", "closed-form"]),
     default="sampled",
-    help="sampled: as published. linear: from random probes, a hundred times cheaper, its deviation is measured.",
+    help="sampled: as published. linear: from random probes, a hundred times cheaper; closed-form: that with the "
+    "descent's end by a formula.",
 )
 @option("--probes", group="Method", type=click.IntRange(1), default=64, metavar="K", help="Of the linear engines.")
+@option(
+    "--check",
+    group="Method",
+    type=click.IntRange(0),
+    default=4,
+    metavar="N",
+    help="Images on which a linear engine is held against the sampled one, at its cost; 0: none.",
+)
 @option("--grid", group="Method", type=click.IntRange(1), default=8, metavar="S", help="Cells along a side.")
 @option(
     "--margin",

@@ -168,8 +168,8 @@ def folder_options(default: str = "one under ./runs/") -> Decorator:
                flag_value="auto", help="auto: go on with an unfinished run of the same arguments, if there is one."),
         time_limit_option(group),
         option("--keep-epochs", group=group, type=Epochs(), metavar="0,2,5,…",
-               help="Keep the weights after these epochs (0: before the first step) in history/; or `published`."
-               "  [default: the recipe's, none]"),
+               help="Keep the weights after these epochs (0: before the first step) and the last one in history/; or "
+               "`published`: 0, 2, 5, 10, …, 190, 240, …, 400.  [default: the recipe's, none]"),
         option("--tracker", group=group, metavar="NAME", help="Also write curves for tensorboard."),
     )  # fmt: skip
 

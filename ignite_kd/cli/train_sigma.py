@@ -63,6 +63,14 @@ _FOLDERS = ("CUB", "VOC", "ILSVRC")
     default="sampled",
     help="sampled: as published; linear: from random probes, a hundred times cheaper.",
 )
+@option(
+    "--check",
+    group="Sigma",
+    type=click.IntRange(0),
+    default=4,
+    metavar="N",
+    help="Images on which a linear engine is held against the sampled one, at its cost; 0: none.",
+)
 @option("--mode", group="Run", default="label_net", help="label_net, distil_net or teacher; names the folder.")
 @option("--date", group="Run", default="0415", help="A tag for the folder's name.")
 @option("--output-dir", group="Run", metavar="DIR", help="[default: sigma_result/DATASET_MODEL_MODE_LAYER_DATE]")
@@ -131,6 +139,7 @@ def _compute(root: str, layer: str, folder: Path, stopping: Any, settings: dict[
         images=settings["effect_num"],
         candidates=settings["pic_num"],
         engine=settings["engine"],
+        check=settings["check"],
         masks="published",
         mask_dir=settings["mask_dir"],
         mask_kind="voc" if settings["dataset"] == "VOC" else "cub",

@@ -62,7 +62,9 @@ def measure_images(one: Measured, masks: Masks, margin: float) -> dict[str, Tens
     found, cells, _, (on, off, total) = _counted(one.maps, masks, margin)
     numbers = {"N": total[:, -1]}
     if masks:
-        numbers |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": metrics.ratios(on.double(), off.double())[:, -1]}
+        ratios = metrics.ratios(on.double(), off.double())[:, -1]
+        some = torch.where((on + off)[:, -1] > 0, ratios, torch.nan)
+        numbers |= {"N_fg": on[:, -1], "N_bg": off[:, -1], "ratio": ratios, "ratio_some": some}
     if len(one.epochs) > 1:
         ways = {"D_mean": one.distances, "D_epochs": one.epoch_distances, "D_whole": one.whole_distances}
         for name, path in ways.items():
@@ -185,7 +187,10 @@ def noise_stability(maps: Tensor, masks: Masks, margin: float) -> float | None:
 def _summed_up(images: Mapping[str, Tensor]) -> dict[str, Number]:
     """Means and deviations over images, of which one alone has none; those of D are numbers of the paper."""
     found = {}
-    for name, values in images.items():
+    for name, every in images.items():
+        values = every[~every.isnan()]  # an image may not have the number
+        if not len(values):
+            continue
         found[name] = Number(float(values.mean()), float(values.std(correction=0)) if len(values) > 1 else None)
     spread = found.get("D_mean", Number(None, None)).spread
     if spread is not None:
@@ -232,6 +237,8 @@ def _differences(
     drawn = [of(draw(count), lambda group: [group[i] for i in draw(len(group)).tolist()]) for _ in range(resamples)]
     differences = {}
     for name, value in of(torch.arange(count), list).items():
+        if not all(name in resample for resample in drawn):  # of too few images
+            continue
         values = torch.tensor([resample[name] for resample in drawn], dtype=torch.float64)
         low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
         differences[name] = value, low, high

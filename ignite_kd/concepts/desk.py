@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ __all__ = ["BLOCK", "BUSY", "Asked", "Desk", "StoppedError"]
 
 BLOCK = 10  # candidates between two savings
 BUSY = "is explaining {}; wait for it."
-_CHECKED = 4  # images on which the linear engine is held against the sampled one
 _NOISES = 2  # beside the usual one, for what the noise alone changes
 
 
@@ -50,6 +50,7 @@ class Asked:
         grid: cells along a side.
         engine: one of `ENGINES`.
         probes: of the engines that are not sampled.
+        check: images of the first run on which such an engine is held against the sampled one.
         margin: a number, or one of the rules of `threshold.RULES`.
         entropy_weight: one for all networks, so that one margin means the same; None: each family's published one.
         masks: one of `candidates.MASKS`.
@@ -65,6 +66,7 @@ class Asked:
     grid: int = 8
     engine: str = "sampled"
     probes: int = 64
+    check: int = 4
     margin: float | str = 0.2
     entropy_weight: float | None = 7.0
     masks: str = "auto"
@@ -121,7 +123,7 @@ class Desk:
         return self.candidates.normalised(names, self.subject.run.normalisation)
 
     def measure(self, engine: str | None = None, seed: int | None = None) -> Measure:
-        """The engine, which asks before each block whether it is time to stop."""
+        """The engine, which asks at each of the network's passes whether it is time to stop."""
         asked = self.asked
         wanted = measure_with(
             asked.layer, engine=engine or asked.engine, constants=self.constants, probes=asked.probes,
@@ -129,11 +131,26 @@ class Desk:
         )  # fmt: skip
 
         def measure(network: nn.Module, images: Tensor, seeds: Sequence[int]) -> EntropyMaps:
-            if self.stopping is not None and self.stopping.asked():
-                raise StoppedError
-            return wanted(network, images, seeds)
+            with self._stoppable(network):
+                return wanted(network, images, seeds)
 
         return measure
+
+    @contextlib.contextmanager
+    def _stoppable(self, network: nn.Module) -> Iterator[None]:
+        """The maps of a large network take minutes: its first layer asks."""
+
+        def ask(*_: Any) -> None:
+            if self.stopping is not None and self.stopping.asked():
+                raise StoppedError
+
+        ask()
+        first = next(module for module in network.modules() if next(module.parameters(recurse=False), None) is not None)
+        handle = first.register_forward_pre_hook(ask)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def last(self, names: Sequence[str], engine: str | None = None, seed: int | None = None) -> EntropyMaps:
         """The maps of these images at the last checkpoint, by another engine or with other noise."""
@@ -146,13 +163,20 @@ class Desk:
         seeds = [self.asked.seed + i for i in range(_NOISES, -1, -1)]
         return torch.stack([self.last(names, seed=seed).entropies for seed in seeds], dim=1)
 
-    def deviation(self, names: Sequence[str], background: Tensor | None = None, margin: float = PUBLISHED) -> str:
-        """How far the maps of this engine are from sampled ones at the last checkpoint, and concepts, in words."""
-        names = names[:_CHECKED]
+    def deviation(
+        self, names: Sequence[str], background: Tensor | None = None, margin: float = PUBLISHED
+    ) -> str | None:
+        """How far the maps of this engine are from sampled ones at the last checkpoint, and concepts, in words.
+
+        None of the sampled engine itself, and where nobody asked.
+        """
+        names = names[: self.asked.check]
+        if self.asked.engine == "sampled" or not names:
+            return None
         mine, sampled = self.last(names), self.last(names, engine="sampled")
         apart = deviation(mine, sampled, None if background is None else background[: len(names)], margin)
         if not apart.images:
-            return f"nobody knows how much: in none of {len(names)} images both reached the threshold"
+            return f"not known: in none of {len(names)} images both reached the threshold"
         return f"{apart}, over {apart.images} image{'s' * (apart.images > 1)} of {self.name}'s last checkpoint"
 
     def moving(self) -> tuple[str, bool] | None:

@@ -32,7 +32,8 @@ NUMBERS = {
     "N_fg": "concepts on the object",
     "N_bg": "concepts on the ground",
     "N": "concepts",
-    "ratio": "part of the concepts that is on the object",
+    "ratio": "part of the concepts that is on the object; as published 0 of an image without any",
+    "ratio_some": "the same over the images that have some",
     "D_mean": "distance of the weights where an image has most concepts",
     "D_std": "its standard deviation over images",
     "D_var": "its variance over images",
@@ -46,7 +47,7 @@ NUMBERS = {
 }
 INTERVALS = "95 % interval over images, of methods with several seeds over these too"
 
-_MASKED = ("N_fg", "N_bg", "ratio", "D_mean", "D_std", "D_var", "rho", "rho_trained")
+_MASKED = ("N_fg", "N_bg", "ratio", "ratio_some", "D_mean", "D_std", "D_var", "rho", "rho_trained")
 _UNMASKED = ("N", "D_mean", "D_std", "D_var", "rho_all")
 _ABOUT = "≈\N{NO-BREAK SPACE}"
 

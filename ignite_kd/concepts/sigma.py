@@ -87,6 +87,11 @@ def train_sigma(
             counted = reasons(found)
             rows = [candidates.names.index(name) for name in kept]
             moving = desk.moving()
+            if kept and asked.engine != "sampled" and asked.check:
+                say(f"the last checkpoint by the sampled engine: {min(asked.check, len(kept))} images")
+            apart = desk.deviation(kept)
+            if apart is not None:
+                say(f"deviation of the {asked.engine} engine: {apart}")
             store.notes = {
                 "kept": kept,
                 "foreground": on_grid[0][rows] if on_grid else None,
@@ -94,7 +99,7 @@ def train_sigma(
                 "masks": words,
                 "pictures": candidates.pictures(kept) if kept else None,
                 "fates": counted,
-                "deviation": desk.deviation(kept) if kept and asked.engine != "sampled" else None,
+                "deviation": apart,
                 "root": str(Path(root).resolve()),
                 "weight": moving[0] if moving else None,
                 "up_to": bool(moving and moving[1]),

@@ -170,8 +170,8 @@ def test_its_flags():
     assert found == {
         "runs": None, "--layer": "pooled", "--epochs": None, "--images": 50, "--candidates": 500, "--part": "train",
         "--data-dir": None, "--masks": "auto", "--mask-dir": None, "--mask-kind": "cub", "--engine": "sampled",
-        "--probes": 64, "--grid": 8, "--margin": 0.2, "--entropy-weight": 7.0, "--seed": 0, "--device": "auto",
-        "--time-limit": None, "--json": False, "--output-dir": None,
+        "--probes": 64, "--check": 4, "--grid": 8, "--margin": 0.2, "--entropy-weight": 7.0, "--seed": 0,
+        "--device": "auto", "--time-limit": None, "--json": False, "--output-dir": None,
     }  # fmt: skip
 
 

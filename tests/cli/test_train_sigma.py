@@ -95,6 +95,6 @@ def test_its_flags():
         "--pick-sample": True, "--Top10": False, "--sigma-iteration": 1, "--seed": 0, "--workers": 8,
         "--print-freq": 5, "--threshold-entropy": -2.8, "--threshold-feature": 1.5, "--lambda-init": None,
         "--lambda-change-ratio": 0.5, "--checkpoint-step": 3, "--gpu": "0",
-        "--data-dir": None, "--mask-dir": None, "--engine": "sampled", "--output-dir": None, "--device": "auto",
-        "--time-limit": None,
+        "--data-dir": None, "--mask-dir": None, "--engine": "sampled", "--check": 4, "--output-dir": None,
+        "--device": "auto", "--time-limit": None,
     }  # fmt: skip

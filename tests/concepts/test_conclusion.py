@@ -59,7 +59,7 @@ def test_without_masks_concepts_are_all_that_is_known(one, masks):
 def test_one_checkpoint_has_neither_speed_nor_stability(one, masks):
     last = Measured(**{**vars(one), "maps": one.maps[:, -1:], "epochs": [10], "distances": one.distances[-1:]})
     found = explained(last, masks, 0.2)
-    assert set(found.numbers) == {"N_fg", "N_bg", "N", "ratio"}
+    assert set(found.numbers) == {"N_fg", "N_bg", "N", "ratio", "ratio_some"}
     assert found.numbers["N_fg"].value == 2 and found.speed is None
     assert all(math.isnan(value) for value in found.stability.values())
 
@@ -211,3 +211,17 @@ def test_an_image_whose_feature_does_not_move_under_other_noise_says_nothing_of_
     maps[1, 0] = torch.nan
     assert noise_stability(maps, masks, 0.2) == 1
     assert noise_stability(maps[1:2], tuple(mask[1:2] for mask in masks), 0.2) is None
+
+
+def test_images_without_a_concept_count_as_0_in_the_published_ratio_and_not_in_the_other(one, masks):
+    flat = one.maps.clone()
+    flat[0] = flat[0].mean()
+    found = explained(Measured(**{**vars(one), "maps": flat}), masks, 0.2)
+    on, off = found.foreground[:, -1].double(), found.background[:, -1].double()
+    assert on[0] == off[0] == 0 < min(on[1:].sum(), off[1:].sum())
+    parts = [float(a / (a + b)) for a, b in zip(on, off, strict=True) if a + b]
+    assert 0 < len(parts) < 3
+    assert found.numbers["ratio"].value == pytest.approx(sum(parts) / 3)
+    assert found.numbers["ratio_some"].value == pytest.approx(sum(parts) / len(parts))
+    nothing = explained(Measured(**{**vars(one), "maps": torch.zeros_like(flat)}), masks, 0.2)
+    assert nothing.numbers["ratio"].value == 0 and "ratio_some" not in nothing.numbers

@@ -90,10 +90,28 @@ def test_the_distance_of_the_studys_layers_is_that_of_their_own_weight(desk_of, 
     assert desk.moving() == (f"{weight}.weight", False)
 
 
-def test_it_stops_between_two_blocks(desk_of):
+def test_it_stops_before_the_first_block(desk_of):
     desk = desk_of(Stopping(1e-9))
     with pytest.raises(StoppedError):
         desk.last(desk.candidates.names)
+
+
+@pytest.mark.parametrize("layer", ["pooled", "hidden2.0"])
+def test_it_stops_within_a_block_and_leaves_the_network_as_it_was(desk_of, layer):
+    """The forty steps of a large network's images take minutes."""
+    asked = iter([False] * 5 + [True] * 100)
+    desk = desk_of(SimpleNamespace(asked=lambda: next(asked)), layer=layer)
+    desk.subject.load(desk.network, 3)
+    with pytest.raises(StoppedError):
+        desk.deviation(desk.candidates.names)
+    assert next(asked) and len(list(asked)) == 98  # the sixth question was the last
+    assert not any(module._forward_pre_hooks for module in desk.network.modules())
+    assert all(parameter.requires_grad for parameter in desk.network.parameters())
+
+
+def test_no_deviation_is_measured_where_nobody_asks(desk_of):
+    assert desk_of(check=0).deviation(["none is looked at"]) is None
+    assert desk_of(engine="sampled").deviation(["none is looked at"]) is None
 
 
 def test_a_deviation_that_nobody_can_measure_is_no_number(desk_of):

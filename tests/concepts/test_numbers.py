@@ -47,7 +47,7 @@ def test_without_masks_all_cells_count_and_without_a_path_there_is_no_distance()
 def test_columns_are_the_numbers_that_are_known():
     assert columns(made_up(2, 2, 2, masks=False, distances=False)) == ["N", "rho_all"]
     assert columns(explanation()) == [
-        "N_fg", "N_bg", "ratio", "D_mean", "D_std", "D_var", "rho", "rho_trained",
+        "N_fg", "N_bg", "ratio", "ratio_some", "D_mean", "D_std", "D_var", "rho", "rho_trained",
     ]  # fmt: skip
 
 
