@@ -55,6 +55,9 @@ _ABOUT = "≈\N{NO-BREAK SPACE}"
 def columns(explanation: Explanation) -> list[str]:
     """The numbers that tables show, as far as some network has them; the others are for machines."""
     known = {name for network in explanation.networks for name in network.numbers}
+    told = [network.numbers for network in explanation.networks if "ratio" in network.numbers]
+    if all(numbers.get("ratio_some") == numbers["ratio"] for numbers in told):  # no image was without a concept
+        known.discard("ratio_some")
     return [name for name in (_UNMASKED if explanation.foreground is None else _MASKED) if name in known]
 
 

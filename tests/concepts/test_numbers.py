@@ -47,8 +47,11 @@ def test_without_masks_all_cells_count_and_without_a_path_there_is_no_distance()
 def test_columns_are_the_numbers_that_are_known():
     assert columns(made_up(2, 2, 2, masks=False, distances=False)) == ["N", "rho_all"]
     assert columns(explanation()) == [
-        "N_fg", "N_bg", "ratio", "ratio_some", "D_mean", "D_std", "D_var", "rho", "rho_trained",
+        "N_fg", "N_bg", "ratio", "D_mean", "D_std", "D_var", "rho", "rho_trained",
     ]  # fmt: skip
+    some = explanation()
+    some.networks[0].numbers["ratio_some"] = Number(0.7, None)  # an image is without a concept
+    assert columns(some)[:4] == ["N_fg", "N_bg", "ratio", "ratio_some"]
 
 
 def test_one_image_has_no_spread():
