@@ -429,8 +429,7 @@ class Session:
             if self.teacher is not None:
                 self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
         self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}")
-        terms = (f"{t.factor:g} {t.method}{t.options or ''}" for t in plan.terms if t.factor)
-        self.say(f"loss     {' + '.join(terms)}")
+        self.say(f"loss     {' + '.join(str(term) for term in plan.terms if term.factor)}")
         quirks = ", ".join(self.recipe.quirks()) or "none"
         self.say(f"recipe   {self.recipe.name}; quirks of the released code that are on: {quirks}")
         self.say(f"folder   {self.folder}")

@@ -47,6 +47,10 @@ class Term:
         method = method.strip()
         return cls(ALIASES.get(method, method), factor, options, warm_up)
 
+    def __str__(self) -> str:
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return f"{self.factor:g} {self.method}" + (f" ({options})" if options else "")
+
     def __post_init__(self) -> None:
         if not 0 <= self.factor < float("inf"):
             raise UserError(f"the factor of {self.method} should be zero or more, but {self.factor} was given.")

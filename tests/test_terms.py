@@ -14,3 +14,8 @@ def test_a_warm_up_is_read_beside_the_options():
 def test_a_warm_up_that_makes_no_sense_is_refused_in_one_line(word, message):
     with pytest.raises(UserError, match=message):
         Term.read(word)
+
+
+def test_a_term_is_told_in_plain_words():
+    assert str(Term.read("kd:0.3,temperature=4,warm_up=2")) == "0.3 kd (temperature 4)"
+    assert str(Term("ce")) == "1 ce"

@@ -23,6 +23,7 @@ _MODES = ("pretrain", "without_pretrain")
     "--mode",
     group="Network",
     default="",
+    show_default=False,
     help="pretrain: start from ImageNet's weights, but for the linear layers; without_pretrain: from nothing."
     "  [default: pretrain]",
 )
