@@ -35,13 +35,14 @@ def heat_maps(explanation: Explanation, folder: Path) -> Iterator[Picture]:
         save_figure(_maps(explanation, network, chosen[network.name], (low, max(high, low + 1e-3))), path)
         epochs = ", ".join(str(network.epochs[t]) for t in chosen[network.name])
         count = len(explanation.images)
-        left = "" if len(chosen[network.name]) == len(network.epochs) else f", of {len(network.epochs)} epochs {epochs}"
-        shown = "All images" if count <= _IMAGES else f"The first {_IMAGES} of {count} images"
+        shown = "all images" if count <= _IMAGES else f"the first {_IMAGES} of {count} images"
+        if len(chosen[network.name]) < len(network.epochs):
+            shown += f" after epochs {epochs} (kept were {', '.join(map(str, network.epochs))})"
         yield Picture(
             path,
             f"Entropy maps of {network.name}",
             "Bright cells are those that the layer looks at, dark ones those that it discards; dots are concepts"
-            f"{line}. {shown}{left}; all networks are on one scale.",
+            f"{line}. Shown are {shown}; all networks are on one scale.",
             f"Entropy maps of {network.name} after epochs {epochs}, beside the images.",
             aside=network.name not in firsts,
         )

@@ -26,7 +26,8 @@ body { margin: 0 auto; max-width: 66rem; padding: 1rem; background: var(--ground
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 2.2rem; } h3 { font-size: 1.05rem; }
 p, li { max-width: 46rem; }
 /* Where more is to be scrolled to, an edge is shaded: covers move with the table, and shades lie still below them. */
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; background-repeat: no-repeat;
+.wide { width: fit-content; max-width: 100%; overflow-x: auto; border: 1px solid var(--line); border-radius: 6px;
+        background-repeat: no-repeat;
         background-image: linear-gradient(90deg, var(--ground) 30%, transparent),
           linear-gradient(270deg, var(--ground) 30%, transparent),
           linear-gradient(90deg, var(--shade), transparent), linear-gradient(270deg, var(--shade), transparent);
@@ -37,7 +38,9 @@ th, td { padding: .4rem .7rem; text-align: left; vertical-align: top; border-bot
 td { white-space: nowrap; } td.words { white-space: normal; min-width: 9rem; max-width: 34rem; }
 thead th { white-space: nowrap; } thead tr { border-bottom: 1px solid var(--soft); }
 tbody th { min-width: 6rem; max-width: 20rem; } tr:last-child > * { border-bottom: 0; }
-small, .note, figcaption { color: var(--soft); font-size: .85rem; } td small { display: block; }
+small, .note, figcaption { color: var(--soft); font-size: .85rem; }
+td small, th small { display: block; font-weight: 400; }
+@media (min-width: 50rem) { tbody th { max-width: none; white-space: nowrap; } }
 .verdict { font-weight: 600; }
 details { margin: 1rem 0; } summary { cursor: pointer; } details > :nth-child(2) { margin-top: .7rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.2rem; }

@@ -138,7 +138,8 @@ def _numbers(explanation: Explanation) -> Iterator[str]:
         for name, members in [first, *several]:  # the others are compared with the first, were it one training alone
             means = over_seeds(members)
             told = {column: shown(explanation, column, means.get(column)) for column in names}
-            rows.append([named(name, members), *_cells(explanation, name, names, told)])
+            seeds = f"mean of {len(members)} seeds" if len(members) > 1 else "one training"
+            rows.append([(name, seeds), *_cells(explanation, name, names, told)])
         yield page.table("The means of each method over its seeds", ["method", *names], rows)
         yield page.paragraph(
             "Of methods: ± standard deviation over seeds; the table before it has that over images.", "note"
@@ -217,7 +218,7 @@ def _margins(explanation: Explanation) -> Iterator[str]:
     turned = [(who, "changes its sign", f"{told}.") for who, told in turning(explanation)]
     if turned:
         yield page.paragraph(
-            f"What a claim is about, but depends on the margin: the difference to {bases(explanation)} in"
+            f"Claims whose verdict depends on the margin (differences to {bases(explanation)}, without intervals):"
         )
         yield page.items(turned)
     elif judged(explanation):
