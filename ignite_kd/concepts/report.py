@@ -79,7 +79,7 @@ def _asked(explanation: Explanation) -> str:
 
 def _object(explanation: Explanation) -> str:
     if explanation.foreground is None:
-        return "Nobody knows where the objects are: all cells count alike."
+        return "Object and ground are not told apart: all cells count alike."
     if boxed(explanation):
         return (
             "Object, on this page, is the central box of every image, and ground the rest, whatever is there: "
@@ -108,7 +108,8 @@ def _networks(networks: Sequence[Explained]) -> Iterator[str]:
     common = [key for key in known if len(networks) > 1 and len({one.get(key, "") for one in about}) == 1]
     own = [key for key in known if key not in common]
     rows = [[one.name, *(told.get(key) or "–" for key in own)] for one, told in zip(networks, about, strict=True)]
-    yield page.table("Networks", ["name", *own], rows, kind="words")
+    if own:
+        yield page.table("Networks", ["name", *own], rows, kind="words")
     if common:
         yield page.paragraph(f"Of all: {'; '.join(f'{key} {about[0][key]}' for key in common)}.", "note")
 
