@@ -210,10 +210,10 @@ def _margins(explanation: Explanation) -> Iterator[str]:
     swept = {b: at_margin(explanation, b) for b in margins}
     means = {b: {name: over_seeds(members) for name, members in methods(one)} for b, one in swept.items()}
     rows = [
-        [f"{number}, {named(name, members)}"]
+        [f"{number}, {name}"]
         + [shown(explanation, number, means[b][name].get(number, unknown)._replace(spread=None)) for b in margins]
         for number in names
-        for name, members in methods(explanation)
+        for name, _ in methods(explanation)
     ]
     nats = [f"{b:g}" for b in margins]
     turned = [(who, "changes its sign", f"{told}.") for who, told in turning(explanation)]
@@ -236,7 +236,7 @@ def _images(explanation: Explanation) -> Iterator[str]:
         why = "for which every network's layer says something at all"
     else:
         why = (
-            "whose object every network discards less than the ground at its last checkpoint (and at all from epoch "
+            "whose object every network discards less than the ground at its last checkpoint (and at each from epoch "
             f"{FROM_EPOCH} on), however well or badly it classifies them"
         )
     yield page.paragraph(
@@ -245,11 +245,12 @@ def _images(explanation: Explanation) -> Iterator[str]:
     if any(network.fates.get(KEPT, 0) > count for network in explanation.networks):
         yield page.paragraph(f"Where more than {count} are kept, a network after it dropped some of them.")
     reasons = list(dict.fromkeys(reason for network in explanation.networks for reason in network.fates))
-    rows = [
-        [network.name, *(str(network.fates.get(reason, 0)) for reason in reasons), str(network.never)]
-        for network in explanation.networks
-    ]
-    head = ["network", *reasons, "maps that never reached the threshold"]
+    rows = [[network.name, *(str(network.fates.get(why, 0)) for why in reasons)] for network in explanation.networks]
+    head = ["network", *reasons]
+    if any(network.never for network in explanation.networks):
+        head.append("maps that never reached the threshold")
+        for row, network in zip(rows, explanation.networks, strict=True):
+            row.append(str(network.never))
     yield page.table("Fates of the candidates", head, rows)
 
 

@@ -162,6 +162,7 @@ def test_names_are_escaped_and_fates_counted():
     assert "b" not in page.tags
     (fates,) = [row for row in page.rows if row[0] == name and row[-1] == "7"]
     assert fates == [name, "3", "0", "4", "7"]
+    assert "never reached" in page.text and "never reached" not in parse(html(explanation(), [])).text
 
 
 def test_a_difference_stands_where_it_belongs():
