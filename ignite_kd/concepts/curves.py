@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ignite_kd.concepts.drawing import WIDTH, Picture, add_legend, colour, label, new_axes, style, tidy, whole_epochs
+from ignite_kd.concepts.drawing import WIDTH, Picture, add_legend, colour, labels, new_axes, style, tidy, whole_epochs
 from ignite_kd.concepts.explanation import Explained, Explanation
 from ignite_kd.concepts.metrics import best_checkpoints, ratios
 from ignite_kd.concepts.numbers import Method, methods
@@ -32,10 +32,6 @@ class _Curve(NamedTuple):
     spread: Tensor | None
     runs: list[tuple[Tensor, Tensor]]  # what it is the mean of
 
-    @property
-    def told(self) -> str:
-        return label(self.name) + (f", {len(self.runs)} seeds" if self.runs else "")
-
 
 def counts(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     said: dict[str, tuple[str, Callable[[Explained], Tensor | None]]] = {
@@ -47,13 +43,13 @@ def counts(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     for name, (title, values) in said.items():
         whole = name != "ratio"
         found = _curves(methods(explanation), lambda n, of=values: (_epochs(n), of(n)))  # type: ignore[misc]
-        if not found:
+        if all(len(curve.across) < 2 for curve in found):  # a point is no curve; the tables have it
             continue
         figure = new_figure(width=WIDTH, height=3.6)
         axes = new_axes(figure, title=title, xlabel="epoch", ylabel="concepts an image" if whole else "part")
         _draw(axes, found, most=math.inf if whole else 1.0)
         axes.set_ylim(bottom=0, top=None if whole else 1.02)
-        whole_epochs(axes, explanation.networks)
+        whole_epochs(axes)
         add_legend(figure, axes)
         save_figure(figure, folder / f"{name}.png")
         last = ", ".join(f"{curve.name} {float(curve.mean[-1]):.2f}" for curve in found)
@@ -101,13 +97,13 @@ def distance(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     axes = new_axes(figure, title=title, xlabel="epoch", ylabel="distance, in first norms")
     _draw(axes, found, most=math.inf)
     axes.set_ylim(bottom=0)
-    whole_epochs(axes, explanation.networks)
+    whole_epochs(axes)
     add_legend(figure, axes)
     save_figure(figure, folder / "distance.png")
     last = ", ".join(f"{curve.name} {float(curve.mean[-1]):.3f}" for curve in found)
     reading = "How far the layer's weights have gone, step by step and never back, as multiples of their first norm. "
     reading = f"{reading}{_reading(found)}".strip()
-    yield Picture(folder / "distance.png", title, reading, f"{title}; at the end: {last}.", of_maps=False)
+    yield Picture(folder / "distance.png", title, reading, f"{title}; at the end: {last}.")
 
 
 def _curves(found: Sequence[Method], read: Callable[[Explained], tuple[Tensor | None, Tensor | None]]) -> list[_Curve]:
@@ -129,8 +125,9 @@ def _curves(found: Sequence[Method], read: Callable[[Explained], tuple[Tensor | 
 
 
 def _draw(axes: Any, curves: Sequence[_Curve], most: float, bands: bool = True) -> None:
-    for curve in curves:
-        axes.plot(curve.across, curve.mean, **style(curve.place), label=curve.told)
+    for curve, short in zip(curves, labels([curve.name for curve in curves]), strict=True):
+        told = f"{short}, {len(curve.runs)} seeds" if curve.runs else short
+        axes.plot(curve.across, curve.mean, **style(curve.place), label=told)
         for x, y in curve.runs:
             axes.plot(x, y, color=colour(curve.place), linewidth=0.7, alpha=0.4)
         if not bands or len(curves) > _BANDS or curve.spread is None:

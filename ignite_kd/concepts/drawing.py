@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ignite_kd.concepts.explanation import Explained
-
-__all__ = ["WIDTH", "Picture", "add_legend", "colour", "label", "new_axes", "style", "tidy", "whole_epochs"]
+__all__ = ["WIDTH", "Picture", "add_legend", "colour", "label", "labels", "new_axes", "style", "tidy", "whole_epochs"]
 
 WIDTH = 5.2  # inches; narrow, so that a phone shows it
 # told apart with any colour vision (Okabe and Ito, 2008; a brown for their yellow, which white ground swallows)
@@ -23,7 +22,7 @@ class Picture(NamedTuple):
     title: str
     reading: str  # how to read it
     alt: str  # what it shows, for who cannot see it
-    of_maps: bool = True  # so that the engine's deviation concerns it
+    aside: bool = False  # for who wants to see more than the others show
 
 
 def colour(place: int) -> str:
@@ -42,11 +41,21 @@ def style(place: int) -> dict[str, Any]:
     }
 
 
-def label(name: str, most: int = 24, from_end: bool = False) -> str:
-    """As matplotlib prints it: no formula, and not hidden as what begins with an underscore."""
+def label(name: str, most: int = 24) -> str:
+    """As matplotlib prints it: its end, no formula, and not hidden as what begins with an underscore."""
     if len(name) > most:
-        name = f"…{name[1 - most :]}" if from_end else f"{name[: most - 1]}…"
+        name = f"…{name[1 - most :]}"
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def labels(names: Sequence[str], most: int = 24) -> list[str]:
+    """Without the folders that all are in, and longer than `most` where they would else look alike."""
+    folders = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    common = len(list(takewhile(lambda level: len(set(level)) == 1, folders)))
+    short = [name.split("/", common)[-1] for name in names]
+    while most < max(map(len, short)) and len({label(name, most) for name in short}) < len(set(short)):
+        most += 1
+    return [label(name, most) for name in short]
 
 
 def new_axes(figure: Any, **settings: Any) -> Any:
@@ -64,12 +73,9 @@ def tidy(axes: Any, **settings: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def whole_epochs(axes: Any, networks: Sequence[Explained]) -> None:
-    """No ticks between epochs; of one checkpoint that one alone."""
-    if all(len(network.epochs) == 1 for network in networks):
-        axes.set_xticks(sorted({network.epochs[0] for network in networks}))
-    else:
-        axes.xaxis.get_major_locator().set_params(integer=True)
+def whole_epochs(axes: Any) -> None:
+    """No ticks between epochs."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def add_legend(figure: Any, axes: Any) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ignite_kd.concepts.drawing import Picture, label
 from ignite_kd.concepts.explanation import Explained, Explanation
 from ignite_kd.concepts.metrics import concepts
+from ignite_kd.concepts.numbers import boxed, methods
 from ignite_kd.handlers.plots import new_figure, save_figure
 
 __all__ = ["heat_maps"]
@@ -26,19 +27,24 @@ def heat_maps(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     seen = seen[seen.isfinite()]
     # the outermost hundredth would else take the colours from all others
     low, high = (float(seen.quantile(q)) for q in (0.01, 0.99)) if len(seen) else (0.0, 1.0)
+    border = "the border of the central box" if boxed(explanation) else "the outline of the object's cells"
+    line = "" if explanation.foreground is None else f"; the line is {border}"
+    firsts = {members[0].name for _, members in methods(explanation)}
     for place, network in enumerate(explanation.networks, 1):
         path = folder / f"maps-{place}.png"
         save_figure(_maps(explanation, network, chosen[network.name], (low, max(high, low + 1e-3))), path)
         epochs = ", ".join(str(network.epochs[t]) for t in chosen[network.name])
         count = len(explanation.images)
-        shown = "All images" if count <= _IMAGES else f"The first {_IMAGES} of {count} images"
+        shown = "all images" if count <= _IMAGES else f"the first {_IMAGES} of {count} images"
+        if len(chosen[network.name]) < len(network.epochs):
+            shown += f" after epochs {epochs} (kept were {', '.join(map(str, network.epochs))})"
         yield Picture(
             path,
             f"Entropy maps of {network.name}",
             "Bright cells are those that the layer looks at, dark ones those that it discards; dots are concepts"
-            + ("; the line is the object's outline. " if explanation.foreground is not None else ". ")
-            + f"{shown}; all networks are on one scale.",
+            f"{line}. Shown are {shown}; all networks are on one scale.",
             f"Entropy maps of {network.name} after epochs {epochs}, beside the images.",
+            aside=network.name not in firsts,
         )
 
 
@@ -54,7 +60,7 @@ def _maps(explanation: Explanation, network: Explained, chosen: list[int], scale
     area = (0, grid, grid, 0)
     for row, name in enumerate(explanation.names[:count]):
         panels[row, 0].imshow(explanation.images[row].permute(1, 2, 0).numpy(), extent=area)
-        panels[row, 0].set_ylabel(label(name, 13, from_end=True), fontsize=7)
+        panels[row, 0].set_ylabel(label(name, 13), fontsize=7)
         for axes, t in zip(panels[row, 1:], chosen, strict=True):
             shown = axes.imshow(
                 network.maps[row, t].numpy(), extent=area, cmap=_SCALE, vmin=scale[0], vmax=scale[1], aspect="equal"

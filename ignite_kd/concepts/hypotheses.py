@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ignite_kd.concepts.explanation import Explanation, Number
-from ignite_kd.concepts.numbers import Comparison, comparisons, difference, interval, named, shown
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.numbers import Comparison, at_margin, comparisons, difference, interval, named, shown, signed
 
-__all__ = ["CONTRARY", "HOLDS", "HYPOTHESES", "UNKNOWN", "UNTOLD", "Claim", "sentences", "verdict"]
+__all__ = [
+    "CONTRARY",
+    "HOLDS",
+    "HYPOTHESES",
+    "UNKNOWN",
+    "UNTOLD",
+    "Claim",
+    "judged",
+    "sentences",
+    "taught",
+    "turning",
+    "verdict",
+]
 
 HOLDS, CONTRARY, UNTOLD, UNKNOWN = "holds", "does not hold", "cannot be told", "was not measured"
 
@@ -46,16 +58,42 @@ def verdict(claim: Claim, found: tuple[float, float, float] | None) -> str:
     return HOLDS if (low > 0) == claim.larger else CONTRARY
 
 
+def taught(network: Explained) -> bool:
+    """Whether its loss has a term that asks a teacher; False where nobody knows the loss."""
+    terms = str(network.about.get("loss") or "").split(" + ")
+    return any(method != "ce" for _, method, *_ in map(str.split, filter(None, terms)))
+
+
+def judged(explanation: Explanation) -> list[Comparison]:
+    """The claims are of those that had a teacher; of all others where nobody is known to have had one."""
+    found = comparisons(explanation)
+    if not any(map(taught, explanation.networks)):
+        return found
+    return [one for one in found if all(map(taught, one.members))]
+
+
 def sentences(explanation: Explanation, claim: Claim) -> Iterator[tuple[str, str, str]]:
-    """(name, verdict, its numbers in words) of each network, or method, but the first."""
-    for compared in comparisons(explanation):
+    """(name, verdict, its numbers in words) of each network, or method, that is judged."""
+    for compared in judged(explanation):
         found = difference(explanation, compared.name, claim.number)
-        judged = verdict(claim, found)
-        yield (
-            named(compared.name, compared.members),
-            judged,
-            _numbers(explanation, claim.number, compared, found, judged),
-        )
+        said = verdict(claim, found)
+        yield named(compared.name, compared.members), said, _numbers(explanation, claim.number, compared, found, said)
+
+
+def turning(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    """(whose difference of which number changes its sign with the margin, the differences in words)."""
+    found = {explanation.margin: judged(explanation)}
+    found |= {b: judged(at_margin(explanation, b)) for b in explanation.sweep}
+    for claim in (claim for claims in HYPOTHESES.values() for claim in claims):
+        for place, one in enumerate(found[explanation.margin]):
+            apart = {}
+            for b in sorted(found):
+                mine, theirs = (found[b][place].value(claim.number, of_base) for of_base in (False, True))
+                if mine is not None and theirs is not None:
+                    apart[b] = round(mine - theirs, 3)
+            if min(apart.values(), default=0) < 0 < max(apart.values(), default=0):
+                told = ", ".join(f"{signed(claim.number, value)} at {b:g}" for b, value in apart.items())
+                yield f"{claim.number} of {named(one.name, one.members)}", told
 
 
 def _numbers(

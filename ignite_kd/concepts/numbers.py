@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ignite_kd.concepts.explanation import Explained, Explanation, Number
 
 __all__ = [
+    "ACCURACY",
     "INTERVALS",
     "NUMBERS",
     "Comparison",
     "Method",
+    "accuracy",
+    "at_margin",
+    "bases",
+    "boxed",
     "columns",
     "comparisons",
     "difference",
@@ -25,6 +31,7 @@ __all__ = [
     "named",
     "over_seeds",
     "shown",
+    "signed",
 ]
 
 # name → what it is, in the order of the tables
@@ -47,6 +54,8 @@ NUMBERS = {
 }
 INTERVALS = "95 % interval over images, of methods with several seeds over these too"
 
+ACCURACY = "test accuracy"
+
 _MASKED = ("N_fg", "N_bg", "ratio", "ratio_some", "D_mean", "D_std", "D_var", "rho", "rho_trained")
 _UNMASKED = ("N", "D_mean", "D_std", "D_var", "rho_all")
 _ABOUT = "≈\N{NO-BREAK SPACE}"
@@ -54,11 +63,22 @@ _ABOUT = "≈\N{NO-BREAK SPACE}"
 
 def columns(explanation: Explanation) -> list[str]:
     """The numbers that tables show, as far as some network has them; the others are for machines."""
-    known = {name for network in explanation.networks for name in network.numbers}
+    known = {
+        name
+        for network in explanation.networks
+        for name, number in network.numbers.items()
+        if number.value is not None and math.isfinite(number.value)
+    }
     told = [network.numbers for network in explanation.networks if "ratio" in network.numbers]
     if all(numbers.get("ratio_some") == numbers["ratio"] for numbers in told):  # no image was without a concept
         known.discard("ratio_some")
     return [name for name in (_UNMASKED if explanation.foreground is None else _MASKED) if name in known]
+
+
+def accuracy(network: Explained) -> str:
+    """On the test set; empty where nobody knows it."""
+    value = network.about.get(ACCURACY)
+    return f"{value:.1%}" if isinstance(value, (int, float)) else ""
 
 
 class Method(NamedTuple):
@@ -108,6 +128,18 @@ def comparisons(explanation: Explanation) -> list[Comparison]:
     return [Comparison(*one, *(base if len(one.members) > 1 else (first.name, [first]))) for one in others]
 
 
+def bases(explanation: Explanation) -> str:
+    """What the others are compared with, in words; empty where there are no others."""
+    return " or ".join(dict.fromkeys(named(one.base_name, one.base) for one in comparisons(explanation)))
+
+
+def at_margin(explanation: Explanation, margin: float) -> Explanation:
+    """With the numbers of another margin of its sweep; of their differences no intervals are known."""
+    numbers = explanation.sweep[margin]
+    networks = [replace(one, numbers=numbers.get(one.name, {})) for one in explanation.networks]
+    return replace(explanation, networks=networks, margin=margin, differences={})
+
+
 def difference(explanation: Explanation, name: str, number: str) -> tuple[float, float, float] | None:
     """Of a network or a method to the first one, with the ends of its interval; None where it was not measured."""
     found = explanation.differences.get(f"{name}: {number}")
@@ -132,8 +164,18 @@ def shown(explanation: Explanation, name: str, number: Number | None) -> str:
 
 def interval(name: str, found: tuple[float, float, float]) -> str:
     """A difference and the ends of its interval, with their signs."""
-    apart, low, high = (f"{value:+{form(name)}}".replace("-", "\N{MINUS SIGN}") for value in found)
+    apart, low, high = (signed(name, value) for value in found)
     return f"{apart} ({low} to {high})"
+
+
+def signed(name: str, value: float) -> str:
+    """A difference, which has its sign."""
+    return f"{value:+{form(name)}}".replace("-", "\N{MINUS SIGN}")
+
+
+def boxed(explanation: Explanation) -> bool:
+    """Whether the middle of an image stands for its object."""
+    return "box" in str(explanation.settings.get("masks", ""))
 
 
 def images_of(explanation: Explanation) -> str:
@@ -149,4 +191,4 @@ def named(name: str, members: Sequence[Explained]) -> str:
 
 def form(name: str) -> str:
     """How many digits a number has."""
-    return ".2f" if name.startswith("N") else ".3g" if name.startswith("D") else ".3f"
+    return ".2f" if name.startswith("N") else ".3f"

@@ -9,28 +9,40 @@ from html import escape
 
 from ignite_kd.concepts.drawing import Picture
 
-__all__ = ["figure", "items", "page", "paragraph", "section", "table"]
+__all__ = ["details", "figure", "items", "page", "paragraph", "section", "table"]
 
 _DOTS = 120 / 96  # of the PNGs to an inch, to those that a page counts
 
 _STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #1c1c1c; --soft: #5c5c5c; --line: #d5d5d5; --box: #f5f5f3; }
+:root { color-scheme: light dark; --ground: #fff; --ink: #1c1c1c; --soft: #5c5c5c; --line: #d5d5d5; --box: #f5f5f3;
+        --shade: rgb(0 0 0 / .3); }
 @media (prefers-color-scheme: dark) {
-  :root { --ground: #161618; --ink: #e8e8e6; --soft: #a9a9a9; --line: #3d3d42; --box: #212125; }
+  :root { --ground: #161618; --ink: #e8e8e6; --soft: #a9a9a9; --line: #3d3d42; --box: #212125;
+          --shade: rgb(255 255 255 / .35); }
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 66rem; padding: 1rem; background: var(--ground); color: var(--ink);
        font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.25rem; margin-top: 2.2rem; } h3 { font-size: 1.05rem; }
 p, li { max-width: 46rem; }
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
+/* Where more is to be scrolled to, an edge is shaded: covers move with the table, and shades lie still below them. */
+.wide { width: fit-content; max-width: 100%; overflow-x: auto; border: 1px solid var(--line); border-radius: 6px;
+        background-repeat: no-repeat;
+        background-image: linear-gradient(90deg, var(--ground) 30%, transparent),
+          linear-gradient(270deg, var(--ground) 30%, transparent),
+          linear-gradient(90deg, var(--shade), transparent), linear-gradient(270deg, var(--shade), transparent);
+        background-position: left, right, left, right; background-attachment: local, local, scroll, scroll;
+        background-size: 3rem 100%, 3rem 100%, 1rem 100%, 1rem 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 td { white-space: nowrap; } td.words { white-space: normal; min-width: 9rem; max-width: 34rem; }
-thead th { white-space: nowrap; background: var(--box); }
-tbody th { min-width: 6rem; max-width: 11rem; } tr:last-child > * { border-bottom: 0; }
-small, .note, figcaption { color: var(--soft); font-size: .85rem; } td small { display: block; }
+thead th { white-space: nowrap; } thead tr { border-bottom: 1px solid var(--soft); }
+tbody th { min-width: 6rem; max-width: 20rem; } tr:last-child > * { border-bottom: 0; }
+small, .note, figcaption { color: var(--soft); font-size: .85rem; }
+td small, th small { display: block; font-weight: 400; }
+@media (min-width: 50rem) { tbody th { max-width: none; white-space: nowrap; } }
 .verdict { font-weight: 600; }
+details { margin: 1rem 0; } summary { cursor: pointer; } details > :nth-child(2) { margin-top: .7rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0; padding: .7rem; background: var(--box); border-radius: 6px; }
 img { display: block; max-width: 100%; height: auto; margin: 0 auto .5rem; background: #fff; border-radius: 4px; }
@@ -52,6 +64,11 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 def section(title: str, *parts: str) -> str:
     return "\n".join([f"<section>\n<h2>{escape(title)}</h2>", *(part for part in parts if part), "</section>"])
+
+
+def details(summary: str, *parts: str) -> str:
+    """Closed, for who wants to know it all."""
+    return "\n".join([f"<details>\n<summary>{escape(summary)}</summary>", *parts, "</details>"])
 
 
 def paragraph(text: str, kind: str | None = None) -> str:
@@ -84,16 +101,15 @@ def table(
     return "\n".join([*lines, "</tbody>\n</table>\n</div>"])
 
 
-def figure(picture: Picture, more: str = "") -> str:
-    """The picture itself, not a link to it; `more` follows what its caption says."""
+def figure(picture: Picture) -> str:
+    """The picture itself, not a link to it."""
     content = picture.path.read_bytes()
     width, height = (round(dots / _DOTS) for dots in _size(content))
     encoded = base64.b64encode(content).decode()
-    caption = " ".join(filter(None, (picture.reading, more)))
     return (
         f'<figure>\n<img src="data:image/png;base64,{encoded}" alt="{escape(picture.alt)}" '
         f'width="{width}" height="{height}">\n'
-        f"<figcaption><strong>{escape(picture.title)}.</strong> {escape(caption)}</figcaption>\n</figure>"
+        f"<figcaption><strong>{escape(picture.title)}.</strong> {escape(picture.reading)}</figcaption>\n</figure>"
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ignite_kd.concepts import curves
-from ignite_kd.concepts.drawing import WIDTH, Picture, add_legend, colour, label, new_axes, style, tidy
+from ignite_kd.concepts.drawing import WIDTH, Picture, add_legend, colour, label, labels, new_axes, style, tidy
 from ignite_kd.concepts.explanation import Explanation, Number
 from ignite_kd.concepts.heat_maps import heat_maps
-from ignite_kd.concepts.numbers import INTERVALS, columns, comparisons, difference, form, methods, over_seeds
+from ignite_kd.concepts.numbers import INTERVALS, bases, columns, comparisons, difference, form, methods, over_seeds
 from ignite_kd.handlers.plots import new_figure, save_figure
 
 __all__ = ["draw"]
@@ -49,7 +49,7 @@ def _stability(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     if explanation.noise is not None:
         axes.axvline(explanation.noise, color="black", linestyle="--", linewidth=1.2, label="other noise alone")
         add_legend(figure, axes)
-    axes.set_yticks(range(len(found)), [label(name, 16) for name, _ in found])
+    axes.set_yticks(range(len(found)), labels([name for name, _ in found], 16))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     path = folder / "stability.png"
@@ -67,7 +67,7 @@ def _stability(explanation: Explanation, folder: Path) -> Iterator[Picture]:
 
 def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     others = [(place, one.name) for place, one in enumerate(comparisons(explanation), 1)]
-    first = methods(explanation)[0]
+    base = bases(explanation)
     known = {
         name: [(place, who, d) for place, who in others if (d := difference(explanation, who, name))]
         for name in columns(explanation)
@@ -76,10 +76,10 @@ def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     known = {name: found for name, found in known.items() if found}
     if not known:
         return
-    title = f"Differences to {first.name}"
+    title = f"Differences to {base}"
     lines = -(-len(known) // 2)
     figure = new_figure(width=WIDTH, height=0.5 + lines * (0.75 + 0.2 * len(others)))
-    figure.suptitle(f"Differences to {label(first.name)}")
+    figure.suptitle(label(title, 50))
     panels = figure.subplots(lines, min(2, len(known)), squeeze=False, sharey=True).flatten()
     for axes, (name, found) in zip(panels, known.items(), strict=False):
         tidy(axes)
@@ -94,13 +94,13 @@ def _differences(explanation: Explanation, folder: Path) -> Iterator[Picture]:
         axes.margins(x=0.1)
     for axes in panels[len(known) :]:
         axes.set_visible(False)
-    panels[0].set_yticks(range(1, len(others) + 1), [label(who, 16) for _, who in others])
+    panels[0].set_yticks(range(1, len(others) + 1), labels([who for _, who in others], 16))
     panels[0].set_ylim(len(others) + 0.6, 0.4)
     path = folder / "differences.png"
     save_figure(figure, path)
     told = [f"{who} {name} {d[0]:+{form(name)}}" for name, found in known.items() for _, who, d in found]
     reading = (
-        f"Each point is a network's number, or the mean of a method's, less that of {first.name}, the bar its "
+        f"Each point is a network's number, or the mean of a method's, less that of {base}, the bar its "
         f"{INTERVALS}; where a bar crosses the line at 0, nothing can be told."
     )
     yield Picture(path, title, reading, f"{title}: {', '.join(told)}.")

@@ -8,11 +8,16 @@ from typing import Any
 
 from ignite_kd.concepts import page, pictures
 from ignite_kd.concepts.drawing import Picture
-from ignite_kd.concepts.explanation import Explained, Explanation
-from ignite_kd.concepts.hypotheses import HYPOTHESES, sentences
+from ignite_kd.concepts.explanation import Explained, Explanation, Number
+from ignite_kd.concepts.hypotheses import HYPOTHESES, judged, sentences, turning
 from ignite_kd.concepts.numbers import (
+    ACCURACY,
     INTERVALS,
     NUMBERS,
+    accuracy,
+    at_margin,
+    bases,
+    boxed,
     columns,
     comparisons,
     difference,
@@ -24,6 +29,7 @@ from ignite_kd.concepts.numbers import (
     over_seeds,
     shown,
 )
+from ignite_kd.concepts.selection import FROM_EPOCH, KEPT
 from ignite_kd.files import atomic_write
 from ignite_kd.handlers import plots
 
@@ -48,27 +54,39 @@ def html(explanation: Explanation, drawn: Sequence[Picture] | None) -> str:
     title = f"What {names[0]} learned" if len(names) == 1 else f"What {len(names)} networks learned"
     parts = [
         page.paragraph(_asked(explanation)),
-        page.section("Networks", _networks(explanation.networks)),
+        page.paragraph(_object(explanation)),
+        page.paragraph(f"{_engine(explanation.engine)} {engine_note(explanation)}".strip()),
+        page.section("Networks", *_networks(explanation.networks)),
         page.section("The numbers", *_numbers(explanation)),
         page.section("What was published, and what holds here", *_hypotheses(explanation)),
+        page.section("Other margins", *_margins(explanation)) if explanation.sweep else "",
         page.section("Pictures", *_pictures(explanation, drawn)),
         page.section("Images that were kept", *_images(explanation)),
         page.section("Notes", *map(page.paragraph, explanation.notes)) if explanation.notes else "",
-        page.section("Settings", _settings(explanation)),
+        page.section("Settings", page.details("All settings", _settings(explanation))),
     ]
     return page.page(title, parts)
 
 
 def _asked(explanation: Explanation) -> str:
     layers = ", ".join(dict.fromkeys(network.layer for network in explanation.networks))
-    unknown = (
-        "" if explanation.foreground is not None else " Nobody knows where the objects are: all cells count alike."
-    )
     return (
         f"How much of {images_of(explanation)} does layer {layers} discard, and which cells does it use? "
         f"A concept is a cell whose entropy lies more than {explanation.margin:g} nats "
-        f"({explanation.margin_rule}) below that of the ground. {_engine(explanation.engine)}{unknown}"
+        f"({explanation.margin_rule}) below that of the ground."
     )
+
+
+def _object(explanation: Explanation) -> str:
+    if explanation.foreground is None:
+        return "Object and ground are not told apart: all cells count alike."
+    if boxed(explanation):
+        return (
+            "Object, on this page, is the central box of every image, and ground the rest, whatever is there: "
+            "concepts “on the object” are concepts in that box."
+        )
+    rule = explanation.settings.get("masks")
+    return "What is object and what is ground is known from masks of the images" + (f": {rule}." if rule else ".")
 
 
 def _engine(name: str) -> str:
@@ -79,14 +97,28 @@ def _engine(name: str) -> str:
     return f"The maps are by the {name} engine, which computes from random probes what the published sampling expects."
 
 
-def _networks(networks: Sequence[Explained]) -> str:
-    known = list(dict.fromkeys(key for network in networks for key in network.about))
-    rows = [
-        [network.name, network.layer, ", ".join(map(str, network.epochs))]
-        + [str(network.about.get(key, "–")) for key in known]
-        for network in networks
+def _networks(networks: Sequence[Explained]) -> Iterator[str]:
+    """A column for what they differ in, test accuracy first; in a sentence what they have in common."""
+    about = [
+        {ACCURACY: accuracy(one), "layer": one.layer, "kept epochs": ", ".join(map(str, one.epochs))}
+        | {key: _told(value) for key, value in one.about.items() if key != ACCURACY}
+        for one in networks
     ]
-    return page.table("Networks", ["name", "layer", "kept epochs", *known], rows, kind="words")
+    known = [key for key in dict.fromkeys(key for one in about for key in one) if any(one.get(key) for one in about)]
+    common = [key for key in known if len(networks) > 1 and len({one.get(key, "") for one in about}) == 1]
+    own = [key for key in known if key not in common]
+    rows = [[one.name, *(told.get(key) or "–" for key in own)] for one, told in zip(networks, about, strict=True)]
+    if own:
+        yield page.table("Networks", ["name", *own], rows, kind="words")
+    if common:
+        yield page.paragraph(f"Of all: {'; '.join(f'{key} {about[0][key]}' for key in common)}.", "note")
+
+
+def _told(value: Any) -> str:
+    """Empty of what says nothing."""
+    if value is None or value in ((), [], {}):
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _numbers(explanation: Explanation) -> Iterator[str]:
@@ -99,22 +131,22 @@ def _numbers(explanation: Explanation) -> Iterator[str]:
         alone = network.name in compared and len(compared[network.name].members) == 1
         rows.append([network.name, *_cells(explanation, network.name if alone else None, names, found)])
     yield page.table("The numbers of each network", ["network", *names], rows)
-    yield page.paragraph(engine_note(explanation), "note")
     yield page.paragraph(_meanings(explanation), "note")
-    several = [one for one in methods(explanation) if len(one.members) > 1]
-    if several:
+    first, *others = methods(explanation)
+    several = [one for one in others if len(one.members) > 1]
+    if several or len(first.members) > 1:
         rows = []
-        for name, members in several:
+        for name, members in [first, *several]:  # the others are compared with the first, were it one training alone
             means = over_seeds(members)
             told = {column: shown(explanation, column, means.get(column)) for column in names}
-            rows.append([named(name, members), *_cells(explanation, name, names, told)])
+            seeds = f"mean of {len(members)} seeds" if len(members) > 1 else "one training"
+            rows.append([(name, seeds), *_cells(explanation, name, names, told)])
         yield page.table("The means of each method over its seeds", ["method", *names], rows)
         yield page.paragraph(
             "Of methods: ± standard deviation over seeds; the table before it has that over images.", "note"
         )
     if compared:
-        bases = " or ".join(dict.fromkeys(named(one.base_name, one.base) for one in compared.values()))
-        yield page.paragraph(f"Second lines: the difference to {bases}, with its {INTERVALS}.", "note")
+        yield page.paragraph(f"Second lines: the difference to {bases(explanation)}, with its {INTERVALS}.", "note")
 
 
 def _cells(
@@ -138,13 +170,17 @@ def _hypotheses(explanation: Explanation) -> Iterator[str]:
     if not comparisons(explanation):
         yield page.paragraph("The published claims compare methods; one alone says nothing of them.")
         return
-    first = explanation.networks[0]
     yield page.paragraph(
         "Cheng, Rao, Chen and Zhang (CVPR 2020, arXiv:2003.03622) compare a distilled student with the same network "
-        f"trained alone, which is here taken to be the first, {first.name}; they say each of the following of most "
-        "networks."
+        f"trained alone, which is here taken to be the first, {bases(explanation)}; they say each of the following of "
+        "most networks."
     )
-    yield page.paragraph(engine_note(explanation), "note")
+    asked = [one.name for one in judged(explanation)]
+    left = [named(one.name, one.members) for one in comparisons(explanation) if one.name not in asked]
+    if left:
+        yield page.paragraph(f"Not asked, because they had no teacher: {', '.join(left)}.")
+    if not asked:
+        return
     for title, claims in HYPOTHESES.items():
         yield f"<h3>{title}</h3>"
         for claim in claims:
@@ -157,23 +193,64 @@ def _pictures(explanation: Explanation, drawn: Sequence[Picture] | None) -> Iter
     if drawn is None:
         yield page.paragraph("Pictures need matplotlib; install it with: pip install 'ignite-kd[plots]'")
         return
-    yield '<div class="pictures">'
-    for picture in drawn:
-        yield page.figure(picture, engine_note(explanation) if picture.of_maps else "")
-    yield "</div>"
+    yield _grid([picture for picture in drawn if not picture.aside])
+    aside = [picture for picture in drawn if picture.aside]
+    if aside:
+        yield page.details("Entropy maps of the other seeds", _grid(aside))
+
+
+def _grid(pictures: Sequence[Picture]) -> str:
+    return "\n".join(['<div class="pictures">', *map(page.figure, pictures), "</div>"])
+
+
+def _margins(explanation: Explanation) -> Iterator[str]:
+    """One number of one method a row, one margin a column."""
+    names = [name for name in columns(explanation) if name != "D_var"]  # goes as D_std does
+    margins, unknown = sorted(explanation.sweep), Number(None, None)
+    swept = {b: at_margin(explanation, b) for b in margins}
+    means = {b: {name: over_seeds(members) for name, members in methods(one)} for b, one in swept.items()}
+    rows = [
+        [f"{number}, {name}"]
+        + [shown(explanation, number, means[b][name].get(number, unknown)._replace(spread=None)) for b in margins]
+        for number in names
+        for name, _ in methods(explanation)
+    ]
+    nats = [f"{b:g}" for b in margins]
+    turned = [(who, "changes its sign", f"{told}.") for who, told in turning(explanation)]
+    if turned:
+        yield page.paragraph(
+            f"Claims whose verdict depends on the margin (differences to {bases(explanation)}, without intervals):"
+        )
+        yield page.items(turned)
+    elif judged(explanation):
+        yield page.paragraph("No difference that a claim is about changes its sign with the margin.")
+    yield page.details(
+        f"The numbers with margins of {', '.join(nats)} nats",
+        page.table("The numbers with other margins", ["margin", *nats], rows),
+    )
 
 
 def _images(explanation: Explanation) -> Iterator[str]:
+    count = len(explanation.images)
+    if explanation.foreground is None:
+        why = "for which every network's layer says something at all"
+    else:
+        why = (
+            "whose object every network discards less than the ground at its last checkpoint (and at each from epoch "
+            f"{FROM_EPOCH} on), however well or badly it classifies them"
+        )
     yield page.paragraph(
-        f"This page is about {images_of(explanation)}: those that every network kept, of the candidates that it was "
-        "shown. So the numbers are of images that trained networks see well."
+        f"This page is about {images_of(explanation)}, of the candidates that were shown: those {why}."
     )
+    if any(network.fates.get(KEPT, 0) > count for network in explanation.networks):
+        yield page.paragraph(f"Where more than {count} are kept, a network after it dropped some of them.")
     reasons = list(dict.fromkeys(reason for network in explanation.networks for reason in network.fates))
-    rows = [
-        [network.name, *(str(network.fates.get(reason, 0)) for reason in reasons), str(network.never)]
-        for network in explanation.networks
-    ]
-    head = ["network", *reasons, "maps that never reached the threshold"]
+    rows = [[network.name, *(str(network.fates.get(why, 0)) for why in reasons)] for network in explanation.networks]
+    head = ["network", *reasons]
+    if any(network.never for network in explanation.networks):
+        head.append("maps that never reached the threshold")
+        for row, network in zip(rows, explanation.networks, strict=True):
+            row.append(str(network.never))
     yield page.table("Fates of the candidates", head, rows)
 
 
@@ -181,17 +258,22 @@ def _settings(explanation: Explanation) -> str:
     told = {
         "margin": f"{explanation.margin:g} ({explanation.margin_rule})",
         "engine": explanation.engine,
-        "deviation of the engine": explanation.deviation or "–",
-        "stability under other noise": "–" if explanation.noise is None else f"{explanation.noise:.3f}",
+        "stability under other noise": "" if explanation.noise is None else f"{explanation.noise:.3f}",
     }
-    rows = [*told.items(), *_flat(explanation.settings)]
+    rows = [(key, value) for key, value in (*told.items(), *_flat(explanation.settings)) if value]
     return page.table("Settings", [], rows, kind="words")
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Settings inside settings by names with dots."""
+    """Settings inside settings by names with dots; what all of several networks have in common once."""
+    inner = list(settings.values())
+    common = {}
+    if len(inner) > 1 and all(isinstance(each, Mapping) for each in inner):
+        common = {key: value for key, value in inner[0].items() if all(each.get(key) == value for each in inner)}
+        yield from _flat(common, before)
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            own = {name: each for name, each in value.items() if name not in common}
+            yield from _flat(own, f"{before}{key}.")
         else:
-            yield f"{before}{key}", ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            yield f"{before}{key}", _told(value)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ignite_kd import models
+from ignite_kd.cards import read_card
 from ignite_kd.comparison.runs import load_run
 from ignite_kd.concepts.history import History
 from ignite_kd.concepts.metrics import distances_at
@@ -95,13 +96,18 @@ class Subject:
 
     def about(self) -> dict[str, Any]:
         """What a reader wants to know of it."""
-        run, record = self.run, RunRecord(self.path).load() if self.path.is_dir() else {}
+        run = self.run
         last = (run.results.get("test") or {}).get("last")
-        plan = record.get("plan") or {}
+        if self.path.is_dir():
+            plan = RunRecord(self.path).load().get("plan") or {}
+            recipe = (plan.get("recipe") or {}).get("name")
+        else:
+            plan = read_card(self.path) or {}
+            recipe = plan.get("recipe")
         return {
             "network": run.model,
             "loss": run.loss,
-            "recipe": (plan.get("recipe") or {}).get("name"),
+            "recipe": recipe,
             "seed": plan.get("seed"),
             "test accuracy": last.get("accuracy") if isinstance(last, dict) else last,
             "epochs": run.epochs,

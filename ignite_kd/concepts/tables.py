@@ -10,8 +10,11 @@ from torch import Tensor
 
 from ignite_kd.concepts.explanation import Explanation, Number
 from ignite_kd.concepts.numbers import (
+    ACCURACY,
     INTERVALS,
     NUMBERS,
+    accuracy,
+    bases,
     columns,
     comparisons,
     difference,
@@ -39,7 +42,7 @@ def markdown(found: Explanation, whole: bool = True) -> str:
         lines += ["## Over seeds (mean ± standard deviation)", "", *_over_seeds(found), ""]
     differences = _differences(found)
     if differences:
-        lines += [f"## Differences to {methods(found)[0].name} ({INTERVALS})", "", *differences, ""]
+        lines += [f"## Differences to {bases(found)}, with their {INTERVALS}", "", *differences, ""]
     if whole:
         lines += ["## Other margins", "", *_sweep(found), ""]
     lines += ["## Candidates", "", *_fates(found), ""]
@@ -96,7 +99,12 @@ def _networks(found: Explanation) -> list[str]:
         [one.name, ", ".join(map(str, one.epochs)), *(shown(found, name, one.numbers.get(name)) for name in names)]
         for one in found.networks
     ]
-    return table(["network", "epochs", *names], rows, words=(0, 1))
+    head = ["network", "epochs", *names]
+    if any(map(accuracy, found.networks)):
+        head.insert(1, ACCURACY)
+        for row, one in zip(rows, found.networks, strict=True):
+            row.insert(1, accuracy(one) or "–")
+    return table(head, rows, words=(0, head.index("epochs")))
 
 
 def _over_seeds(found: Explanation) -> list[str]:

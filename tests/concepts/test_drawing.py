@@ -1,6 +1,6 @@
 import pytest
 
-from ignite_kd.concepts.drawing import colour, label, style
+from ignite_kd.concepts.drawing import colour, label, labels, style
 
 pytest.importorskip("matplotlib")
 
@@ -24,7 +24,15 @@ def test_colours_stand_out_from_white():
 
 def test_labels_are_short_and_neither_hidden_nor_formulas():
     assert label("alone") == "alone"
-    assert label("a" * 30, 10) == "a" * 9 + "…"
-    assert label("train/00012345.png", 10, from_end=True) == "…12345.png"
+    assert label("a" * 30, 10) == "…" + "a" * 9
+    assert label("train/00012345.png", 10) == "…12345.png"
     assert not label("_hidden").startswith("_")
     assert label("$x$") == r"\$x\$"
+
+
+def test_labels_are_cut_at_the_front_and_stay_apart():
+    assert labels(["runs/students/alone", "runs/students/kd"]) == ["alone", "kd"]
+    assert labels(["students/alone", "teacher/alone"]) == ["students/alone", "teacher/alone"]
+    names = [f"students/with a long name-seed{i}" for i in range(3)]
+    assert labels([*names, "b"], 12) == ["… name-seed0", "… name-seed1", "… name-seed2", "b"]
+    assert labels(["one/network-seed0", "two/network-seed0"], 10) == ["…e/network-seed0", "…o/network-seed0"]

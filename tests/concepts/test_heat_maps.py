@@ -38,7 +38,10 @@ def test_the_maps_concepts_and_outline_of_the_worked_example(tmp_path, figures):
     assert dots == [[0, 3, 3, 5], [0, 4, 8, 4], [0, 3, 3, 3]]  # N_fg + N_bg of the worked example
     # a square of 2 × 2 cells has eight sides, and the object's rows 0 and 1 reach three borders of the image
     assert [len(row[0].collections[0].get_segments()) for row in rows] == [8, 12, 16]
-    assert "the object's outline" in picture.reading and "0, 2, 5, 10" in picture.alt
+    assert (
+        "the line is the outline of the object's cells. Shown are all images;" in picture.reading
+        and "0, 2, 5, 10" in picture.alt
+    )
 
 
 def test_a_dot_lies_in_the_middle_of_its_cell(tmp_path, figures):
@@ -71,7 +74,19 @@ def test_some_images_and_checkpoints_stand_for_many(tmp_path, figures, images, c
     assert len(shown) == rows and {len(row) for row in shown} == {columns}
     assert shown[0][1].get_title() == "epoch 0"
     assert shown[0][-1].get_title() == f"epoch {10 * (checkpoints - 1)}"
-    assert ("The first 6 of 9 images" in picture.reading) == (images == 9)
+    assert ("the first 6 of 9 images" in picture.reading) == (images == 9)
+    assert ("after epochs 0, 50, 100, 160, 210 (kept were 0, 10, 20, " in picture.reading) == (checkpoints == 22)
+
+
+def test_the_border_of_a_box_is_not_called_the_objects_outline(tmp_path, figures):
+    (picture,) = heat_maps(explanation(settings={"masks": "the central box is the object"}), tmp_path)
+    assert "the border of the central box" in picture.reading and "outline" not in picture.reading
+
+
+def test_other_seeds_stand_aside(tmp_path, figures):
+    networks = [explained(name) for name in ("a-0", "a-1", "b")]
+    found = heat_maps(explanation(*networks, groups={"a": ["a-0", "a-1"]}), tmp_path)
+    assert [picture.aside for picture in found] == [False, True, False]
 
 
 def test_maps_that_are_all_equal_or_no_numbers_can_be_drawn(tmp_path):

@@ -1,7 +1,20 @@
 import pytest
 from explained import explained, explanation
 
-from ignite_kd.concepts.hypotheses import CONTRARY, HOLDS, HYPOTHESES, UNKNOWN, UNTOLD, Claim, sentences, verdict
+from ignite_kd.concepts.explanation import Number
+from ignite_kd.concepts.hypotheses import (
+    CONTRARY,
+    HOLDS,
+    HYPOTHESES,
+    UNKNOWN,
+    UNTOLD,
+    Claim,
+    judged,
+    sentences,
+    taught,
+    turning,
+    verdict,
+)
 
 MORE, LESS = Claim("N_fg", True, ""), Claim("D_std", False, "")
 
@@ -59,6 +72,37 @@ def test_seeds_are_judged_by_their_mean():
     assert "of alone (mean of 2 seeds)" in sentence[2]
 
 
-def test_every_network_but_the_first_is_judged():
+def loss(words):
+    return {"about": {"loss": words}}
+
+
+def test_who_had_a_teacher_is_known_by_the_loss():
+    for words in ("1 ce + 0.3 kd", "3 vid", "1 ce + 0.3 kd {'temperature': 4}"):  # of a record, of a card
+        assert taught(explained(**loss(words)))
+    for words in ("1 ce", None, ""):
+        assert not taught(explained(**loss(words)))
+
+
+def test_those_without_a_teacher_are_not_judged():
+    networks = explained(), explained("kd", **loss("1 ce + 0.3 kd")), explained("teacher", **loss("1 ce"))
+    assert [name for name, *_ in sentences(explanation(*networks), MORE)] == ["kd"]
+    # the first one alone: nobody else is a student
+    turned = explained("kd", **loss("1 ce + 0.3 kd")), explained("alone", **loss("1 ce"))
+    assert judged(explanation(*turned)) == []
+
+
+def test_a_difference_that_turns_with_the_margin_is_named():
+    def numbers(ratio):
+        return {"ratio": Number(ratio, None), "N_fg": Number(2.0, None)}
+
+    networks = [explained(name, numbers=numbers(ratio)) for name, ratio in (("alone", 0.5), ("kd", 0.4), ("vid", 0.3))]
+    sweep = {0.05: {"alone": numbers(0.5), "kd": numbers(0.52), "vid": numbers(0.2)}}
+    assert list(turning(explanation(*networks, sweep=sweep))) == [("ratio of kd", "+0.020 at 0.05, −0.100 at 0.2")]
+    # rounded to what is shown, or noise would turn it
+    sweep[0.05]["kd"] = numbers(0.5 + 1e-9)
+    assert not list(turning(explanation(*networks, sweep=sweep)))
+
+
+def test_every_network_but_the_first_is_judged_where_nobody_is_known_to_have_had_a_teacher():
     whole = explanation(explained(), explained("kd"), explained("vid"))
     assert [name for name, *_ in sentences(whole, MORE)] == ["kd", "vid"]

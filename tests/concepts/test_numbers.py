@@ -6,8 +6,13 @@ import torch
 from explained import explained, explanation, made_up
 from worked_examples import worked_maps
 
+from ignite_kd.concepts.candidates import Candidates
 from ignite_kd.concepts.explanation import Number
 from ignite_kd.concepts.numbers import (
+    accuracy,
+    at_margin,
+    bases,
+    boxed,
     columns,
     comparisons,
     difference,
@@ -54,6 +59,16 @@ def test_columns_are_the_numbers_that_are_known():
     assert columns(some)[:4] == ["N_fg", "N_bg", "ratio", "ratio_some"]
 
 
+def test_a_number_that_nobody_has_is_no_column():
+    nothing = explained(numbers={"rho": Number(math.nan, None), "N_fg": Number(1.0, None), "N_bg": Number(None, None)})
+    assert columns(explanation(nothing)) == ["N_fg"]
+
+
+def test_test_accuracy_is_a_part_of_100():
+    assert accuracy(explained(about={"test accuracy": 0.954})) == "95.4%"
+    assert accuracy(explained(about={"test accuracy": None})) == accuracy(explained()) == ""
+
+
 def test_one_image_has_no_spread():
     whole = made_up()
     assert "±" not in shown(whole, "N_fg", whole.networks[0].numbers["N_fg"])
@@ -80,6 +95,31 @@ def test_the_mean_over_seeds_is_of_numbers_that_all_have():
     assert over_seeds([explained()])["N_bg"] == (2, None)  # of one seed there is no spread
 
 
+def test_what_is_compared_with_has_the_name_of_its_group():
+    names = ["students/alone-seed0", "students/alone-seed1", "students/kd-seed0", "students/kd-seed1"]
+    groups = {"students/alone": names[:2], "students/kd": names[2:]}
+    assert bases(explanation(*map(explained, names), groups=groups)) == "students/alone (mean of 2 seeds)"
+    assert bases(explanation(*map(explained, names))) == names[0]
+    assert bases(explanation()) == ""
+
+
+def test_another_margin_has_its_own_numbers_and_no_intervals():
+    sweep = {0.5: {"alone": {"rho": Number(0.25, None)}, "kd": {}}}
+    whole = explanation(explained(), explained("kd"), sweep=sweep, differences={"kd: rho": (0.1, 0.0, 0.2)})
+    other = at_margin(whole, 0.5)
+    assert [one.numbers for one in other.networks] == [{"rho": (0.25, None)}, {}]
+    assert (other.margin, other.differences) == (0.5, {}) and whole.margin == 0.2
+
+
+def test_a_box_is_no_mask():
+    """In the words of `candidates.on_grid`."""
+    kinds = Candidates(["a"], "cifar10", "", 10, 32, lambda names: None, None)
+    assert boxed(explanation(settings={"masks": kinds.on_grid("auto", 8)[1]}))
+    assert not boxed(explanation(settings={"masks": kinds.on_grid("none", 8)[1]}))
+    known = dataclasses.replace(kinds, masks=torch.zeros(1, 32, 32, dtype=torch.bool))
+    assert not boxed(explanation(settings={"masks": known.on_grid("auto", 8)[1]})) and not boxed(explanation())
+
+
 def test_without_groups_every_network_is_compared_with_the_first():
     found = comparisons(explanation(explained("a"), explained("b"), explained("c")))
     assert [(one.name, one.base_name) for one in found] == [("b", "a"), ("c", "a")]
@@ -95,7 +135,9 @@ def test_numbers_are_shown_with_their_spread_and_what_nobody_knows_as_a_dash():
     whole = explanation()
     assert shown(whole, "N_fg", Number(8.126, 2.0)) == "8.13 ± 2.00"
     assert shown(whole, "rho", Number(0.55, None)) == "0.550"
-    assert shown(whole, "D_var", Number(0.0000123, None)) == "1.23e-05"
+    # digits are even, so that columns can be read
+    assert shown(whole, "D_mean", Number(0.38, 0.287)) == "0.380 ± 0.287"
+    assert shown(whole, "D_mean", Number(1.2, 0.3534)) == "1.200 ± 0.353"
     assert shown(whole, "rho", None) == shown(whole, "rho", Number(math.nan, None)) == "–"
 
 

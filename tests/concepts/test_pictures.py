@@ -40,7 +40,7 @@ def test_there_is_a_picture_for_what_there_is_to_see(tmp_path, figures):
     assert drawn(made_up(1, 2, 3, masks=False), tmp_path) == [
         "maps-1.png", "all.png", "speed.png", "distance.png", "stability.png",
     ]  # fmt: skip
-    assert drawn(made_up(), tmp_path) == ["maps-1.png", *COUNTS]  # one point is no way
+    assert drawn(made_up(), tmp_path) == ["maps-1.png"]  # one point is no way and no curve
 
 
 def test_files_are_pictures(tmp_path):
@@ -80,6 +80,20 @@ def test_differences_have_their_intervals(tmp_path, figures):
     assert list(bar.get_xdata()) == [1.0, 3.0] and list(point.get_xdata()) == [2.0]
     assert [text.get_text() for text in shown["N_fg"].get_yticklabels()] == ["kd", "vid"]
     assert len(shown["rho"].lines) == 2 * 2 + 1
+
+
+def test_one_colour_a_method(tmp_path, figures):
+    members = {f"students/{method}": [f"students/{method}-seed{i}" for i in range(3)] for method in ("alone", "kd")}
+    networks = [explained(name) for names in members.values() for name in names]
+    draw(explanation(*networks, groups=members, differences={"students/kd: rho": (0.1, 0.0, 0.2)}), tmp_path)
+    lines = figures["object.png"].axes[0].lines
+    bars = figures["stability.png"].axes[0]
+    colours = [lines[0].get_color(), lines[4].get_color()]
+    assert [line.get_color() for line in lines] == [colours[0]] * 4 + [colours[1]] * 4 and len(set(colours)) == 2
+    assert len({bar.get_facecolor()[:3] for bar in bars.patches}) == 2
+    assert [text.get_text() for text in bars.get_yticklabels()] == ["alone", "kd"]
+    assert figures["differences.png"].axes[0].lines[0].get_color() == colours[1]
+    assert figures["differences.png"].get_suptitle() == "Differences to students/alone (mean of 3 seeds)"
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import dropwhile, takewhile
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_numbers_of_the_worked_example_stand_in_the_table(build):
     head, _, row = rows(text, "# What 1 network learned: `pooled`, 3 images")[:3]
     assert dict(zip(head, row, strict=True)) == {
         "network": "one", "epochs": "0, 2, 5, 10", "N_fg": "2.00 ± 0.00", "N_bg": "2.00 ± 0.82",
-        "ratio": "0.522 ± 0.110", "D_mean": "0.507 ± 0.223", "D_std": "0.223", "D_var": "0.0495",
+        "ratio": "0.522 ± 0.110", "D_mean": "0.507 ± 0.223", "D_std": "0.223", "D_var": "0.050",
         "rho": "0.550 ± 0.324", "rho_trained": "0.550 ± 0.324",
     }  # fmt: skip
     assert "Engine: sampled" in text and "rho 0.900" in text and "- look here" in text
@@ -54,10 +55,25 @@ def test_seeds_and_differences_have_tables_of_their_own(build):
     text = markdown(build("alone-seed0", "alone-seed1", "kd-seed0", "kd-seed1", groups=groups))
     seeds = rows(text, "## Over seeds")
     assert [row[:3] for row in seeds[2:4]] == [["alone", "2", "2.00 ± 0.00"], ["kd", "2", "2.00 ± 0.00"]]
-    differences = rows(text, "## Differences to alone (95 % interval over images, of methods")
+    differences = rows(text, "## Differences to alone (mean of 2 seeds), with their 95 % interval over images")
     assert [row[:2] for row in differences[2:]] == [["kd (mean of 2 seeds)", "+0.00 (+0.00 to +0.00)"]]
     assert rows(text, "## Other margins")[2][:2] == ["0.05", "alone-seed0"]
     assert "Other margins" not in markdown(build("one"), whole=False)
+
+
+def test_test_accuracy_stands_first_where_it_is_known(build):
+    known = build("one", "two")
+    networks = [replace(known.networks[0], about={"test accuracy": 0.3525}), known.networks[1]]
+    head, _, *found = rows(markdown(replace(known, networks=networks)), "# What 2 networks")
+    assert head[:3] == ["network", "test accuracy", "epochs"]
+    assert [row[:2] for row in found] == [["one", "35.2%"], ["two", "–"]]
+
+
+def test_differences_are_to_what_they_were_computed_from(build):
+    """A training of which there is one seed is held against the first training, a method against the first method."""
+    groups = {"alone": ["alone-0", "alone-1"], "kd": ["kd-0", "kd-1"]}
+    text = markdown(build("alone-0", "alone-1", "kd-0", "kd-1", "vid", groups=groups))
+    assert "## Differences to alone (mean of 2 seeds) or alone-0, with" in text
 
 
 def test_without_masks_all_concepts_are_counted(build):
