@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import Epochs, GroupedCommand, command_line, device_option, option, time_limit_option
+from ignite_kd.cli.options import (
+    Epochs,
+    GroupedCommand,
+    check_option,
+    command_line,
+    device_option,
+    option,
+    time_limit_option,
+)
 
 __all__ = ["command"]
 
@@ -67,14 +75,7 @@ class _NumberOr(click.ParamType):
     "descent's end by a formula.",
 )
 @option("--probes", group="Method", type=click.IntRange(1), default=64, metavar="K", help="Of the linear engines.")
-@option(
-    "--check",
-    group="Method",
-    type=click.IntRange(0),
-    default=4,
-    metavar="N",
-    help="Images on which a linear engine is held against the sampled one, at its cost; 0: none.",
-)
+@check_option("Method")
 @option("--grid", group="Method", type=click.IntRange(1), default=8, metavar="S", help="Cells along a side.")
 @option(
     "--margin",

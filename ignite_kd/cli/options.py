@@ -15,6 +15,7 @@ __all__ = [
     "Epochs",
     "GroupedCommand",
     "all_of",
+    "check_option",
     "command_line",
     "data_options",
     "device_option",
@@ -192,6 +193,11 @@ def time_limit_option(group: str) -> Decorator:
 
 def device_option(group: str) -> Decorator:
     return option("--device", group=group, default="auto", help=_DEVICE)
+
+
+def check_option(group: str) -> Decorator:
+    words = "Images on which a linear engine is held against the sampled one, at its cost; 0: none."
+    return option("--check", group=group, type=click.IntRange(0), default=4, metavar="N", help=words)
 
 
 def machine_options(restarts: bool = True) -> Decorator:

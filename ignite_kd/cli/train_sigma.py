@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, device_option, option, time_limit_option, truth, unused
+from ignite_kd.cli.options import GroupedCommand, check_option, device_option, option, time_limit_option, truth, unused
 
 __all__ = ["command", "folder_of"]
 
@@ -63,14 +63,7 @@ _FOLDERS = ("CUB", "VOC", "ILSVRC")
     default="sampled",
     help="sampled: as published; linear: from random probes, a hundred times cheaper.",
 )
-@option(
-    "--check",
-    group="Sigma",
-    type=click.IntRange(0),
-    default=4,
-    metavar="N",
-    help="Images on which a linear engine is held against the sampled one, at its cost; 0: none.",
-)
+@check_option("Sigma")
 @option("--mode", group="Run", default="label_net", help="label_net, distil_net or teacher; names the folder.")
 @option("--date", group="Run", default="0415", help="A tag for the folder's name.")
 @option("--output-dir", group="Run", metavar="DIR", help="[default: sigma_result/DATASET_MODEL_MODE_LAYER_DATE]")

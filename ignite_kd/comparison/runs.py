@@ -35,6 +35,8 @@ class Run:
     normalisation: str = "dataset"
     views: str = "usual"  # how a folder's images are cut
     loss: str | None = None
+    recipe: str | None = None  # its name
+    seed: int | None = None
     teacher: str | None = None  # the file
     teacher_sha256: str | None = None
     status: str | None = None
@@ -125,6 +127,8 @@ def _of_file(path: str) -> Run:
         normalisation=_normalisation(card.get("dataset"), (card.get("quirks") or {}).get("normalisation")),
         views=card.get("views") or "usual",
         loss=" + ".join(map(str, card.get("loss") or ())) or None,
+        recipe=card.get("recipe"),
+        seed=card.get("seed"),
         planned=card.get("epochs"),
         results=card.get("results") or {},
     )
@@ -149,6 +153,8 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "normalisation": _normalisation(plan["dataset"], plan["recipe"].get("normalisation")),
         "views": plan["recipe"].get("views", "usual"),
         "loss": " + ".join(f"{term['factor']:g} {term['method']}" for term in terms),
+        "recipe": plan["recipe"].get("name"),
+        "seed": plan.get("seed"),
         "teacher": plan.get("teacher_path"),
         "teacher_sha256": (record.get("identity") or {}).get("teacher_sha256"),
         "status": record.get("status"),

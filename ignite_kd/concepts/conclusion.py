@@ -161,8 +161,7 @@ def _reservations(networks: Sequence[Explained]) -> Iterator[str]:
             )
     without = {}
     for one in networks:
-        counted = one.total if one.foreground is None else one.foreground
-        without[one.name] = int((counted.amax(1) == 0).sum()) if len(one.epochs) > 1 else 0
+        without[one.name] = int((one.counted.amax(1) == 0).sum()) if len(one.epochs) > 1 else 0
     told = ", ".join(f"{number} of {name}" for name, number in without.items() if number)
     if told:
         where = "" if networks[0].foreground is None else " on the object"

@@ -59,7 +59,7 @@ def counts(explanation: Explanation, folder: Path) -> Iterator[Picture]:
 
 def speed(explanation: Explanation, folder: Path) -> Iterator[Picture]:
     masked = explanation.foreground is not None
-    found = _curves(methods(explanation), lambda n: (_way(n), _counted(n)))
+    found = _curves(methods(explanation), lambda n: (_way(n), n.counted))
     if not found:
         return
     title = f"Concepts{' on the object' if masked else ''} by distance of the weights"
@@ -163,12 +163,8 @@ def _way(network: Explained) -> Tensor | None:
     return network.distances if network.distances is not None and len(network.distances) > 1 else None
 
 
-def _counted(network: Explained) -> Tensor:
-    return network.total if network.foreground is None else network.foreground
-
-
 def _best(network: Explained) -> Tensor:
-    return best_checkpoints(_counted(network))
+    return best_checkpoints(network.counted)
 
 
 def _ratios(network: Explained) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,11 @@ class Desk:
         return torch.stack([self.last(names, seed=seed).entropies for seed in seeds], dim=1)
 
     def deviation(
-        self, names: Sequence[str], background: Tensor | None = None, margin: float = PUBLISHED
+        self,
+        names: Sequence[str],
+        background: Tensor | None = None,
+        margin: float = PUBLISHED,
+        say: Callable[[str], None] = lambda line: None,
     ) -> str | None:
         """How far the maps of this engine are from sampled ones at the last checkpoint, and concepts, in words.
 
@@ -173,6 +177,7 @@ class Desk:
         names = names[: self.asked.check]
         if self.asked.engine == "sampled" or not names:
             return None
+        say(f"the last checkpoint by the sampled engine: {len(names)} images")  # which takes long
         mine, sampled = self.last(names), self.last(names, engine="sampled")
         apart = deviation(mine, sampled, None if background is None else background[: len(names)], margin)
         if not apart.images:

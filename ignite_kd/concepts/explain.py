@@ -105,9 +105,7 @@ def explain(
         say(f"{first.name}, the last checkpoint under other noise")
         noisy = first.noisy(kept)
         margin, rule = _margin(asked, first, noisy, masks)
-        if asked.engine != "sampled" and asked.check:
-            say(f"{first.name}, the last checkpoint by the sampled engine: {min(asked.check, len(kept))} images")
-        apart = first.deviation(kept, masks[1] if masks else None, margin)
+        apart = first.deviation(kept, masks[1] if masks else None, margin, lambda line: say(f"{first.name}, {line}"))
     measured = [desk.measured(stores[name], kept, counted[name]) for name, desk in desks.items()]
     return conclude(
         measured,

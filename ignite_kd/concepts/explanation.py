@@ -59,6 +59,11 @@ class Explained:
     never: int
     numbers: dict[str, Number] = field(default_factory=dict)
 
+    @property
+    def counted(self) -> Tensor:
+        """Concepts on the object; all of them where nobody knows where that is."""
+        return self.total if self.foreground is None else self.foreground
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:

@@ -87,9 +87,7 @@ def train_sigma(
             counted = reasons(found)
             rows = [candidates.names.index(name) for name in kept]
             moving = desk.moving()
-            if kept and asked.engine != "sampled" and asked.check:
-                say(f"the last checkpoint by the sampled engine: {min(asked.check, len(kept))} images")
-            apart = desk.deviation(kept)
+            apart = desk.deviation(kept, say=say)
             if apart is not None:
                 say(f"deviation of the {asked.engine} engine: {apart}")
             store.notes = {

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ignite_kd import models
-from ignite_kd.cards import read_card
 from ignite_kd.comparison.runs import load_run
 from ignite_kd.concepts.history import History
 from ignite_kd.concepts.metrics import distances_at
@@ -98,17 +97,11 @@ class Subject:
         """What a reader wants to know of it."""
         run = self.run
         last = (run.results.get("test") or {}).get("last")
-        if self.path.is_dir():
-            plan = RunRecord(self.path).load().get("plan") or {}
-            recipe = (plan.get("recipe") or {}).get("name")
-        else:
-            plan = read_card(self.path) or {}
-            recipe = plan.get("recipe")
         return {
             "network": run.model,
             "loss": run.loss,
-            "recipe": recipe,
-            "seed": plan.get("seed"),
+            "recipe": run.recipe,
+            "seed": run.seed,
             "test accuracy": last.get("accuracy") if isinstance(last, dict) else last,
             "epochs": run.epochs,
             "folder" if self.path.is_dir() else "file": str(self.path),

@@ -75,7 +75,7 @@ def test_a_file_of_weights_is_one_checkpoint(weights):
     assert same(network, torch.load(weights, weights_only=True))
     card = json.loads(weights.with_name("net.th.json").read_text()) | {"recipe": "vid", "seed": 4}
     weights.with_name("net.th.json").write_text(json.dumps(card))
-    about = subject.about()
+    about = Subject(weights).about()
     assert (about["file"], about["recipe"], about["seed"]) == (str(weights), "vid", 4)
     weights.with_name("net.th.json").unlink()
     assert Subject(weights).epochs == [0]  # nobody says how many
