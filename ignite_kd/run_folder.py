@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from pathlib import Path
 from typing import IO, Any
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
+from ignite_kd.handlers.record import RunRecord
 from ignite_kd.plan import Plan
 from ignite_kd.recipes.base import Recipe
 
@@ -58,11 +58,10 @@ def identity_of(plan: Plan) -> dict[str, Any]:
 
 def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The record of the run in `folder`; an error where the arguments would not lead to its result."""
-    try:
-        record = json.loads((folder / "run.json").read_text())
-        before = dict(record["identity"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.") from None
+    record = RunRecord(folder).load()
+    before = record.get("identity")
+    if not isinstance(before, dict):
+        raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.")
     changed = changes(before, identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")

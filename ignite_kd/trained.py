@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ignite_kd.layouts import Content, read, rename
 from ignite_kd.recognise import Known, name_of, options_of, recognise
 from ignite_kd.weights import Loaded, put
 
-__all__ = ["Trained", "from_file", "from_run"]
+__all__ = ["Trained", "from_file", "from_run", "last_weights"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def from_file(path: str, card: dict[str, Any] | None, model: str | None = None) 
 def from_run(folder: str | Path, which: str = "last") -> Trained:
     """The weights of the `last` or the `best` epoch of the run in `folder`, with the card that its record makes."""
     folder = Path(folder)
-    record = _record(folder)
+    record = RunRecord(folder).load()
+    if not record:
+        raise UserError(f"{folder} holds no run (there is no run.json); name a run's folder, or a file of weights.")
     try:
         card = card_of_run(record, folder)
         results = card["results"] if record["status"] == "finished" else {}  # else those of fewer epochs, if any
@@ -73,25 +76,20 @@ def from_run(folder: str | Path, which: str = "last") -> Trained:
             raise UserError(f"{folder} has no best epoch: none was validated yet; take --which last.")
         content = read(path)
     else:
-        path, content, epoch = _last(folder)
+        last = last_weights(folder, _refuse)
+        if last is None:
+            raise UserError(f"{folder} holds no weights yet: its first epoch was not finished.")
+        path, content, epoch = last
     card |= {"which": which, "epoch": epoch, "results": results, "status": record["status"]}
     return Trained(str(path), content, card, recognise(content.state), card["model"], "its run")
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        record = RunRecord(folder).load()
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{folder / 'run.json'} is damaged; restore it, or name a file of weights.") from None
-    if not record:
-        raise UserError(f"{folder} holds no run (there is no run.json); name a run's folder, or a file of weights.")
-    return record
-
-
-def _last(folder: Path) -> tuple[Path, Content, int]:
-    found = newest(folder / "checkpoints", _refuse)
+def last_weights(folder: Path, torn: Callable[[Path], None]) -> tuple[Path, Content, int] | None:
+    """The newest sound checkpoint of the run in `folder`, its weights and how many epochs it had finished; `torn` is
+    told of each damaged one on the way."""
+    found = newest(folder / "checkpoints", torn)
     if found is None:
-        raise UserError(f"{folder} holds no weights yet: its first epoch was not finished.")
+        return None
     path, state = found
     student = state["student"]
     return path, Content(dict(state["model"]), {}, ["checkpoint"]), student["iteration"] // student["epoch_length"]

@@ -12,9 +12,9 @@ from ignite_kd.cards import read_card
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.handlers import RunRecord
-from ignite_kd.handlers.checkpoint import newest
 from ignite_kd.layouts import Content, read, rename
 from ignite_kd.recognise import Known, name_of, recognise
+from ignite_kd.trained import last_weights
 
 __all__ = ["Run", "load_run", "short_names", "teacher_of"]
 
@@ -82,7 +82,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def _of_folder(folder: Path, with_weights: bool) -> Run:
-    record = _record(folder)
+    record = RunRecord(folder).load()
     plan = record.get("plan")
     if not isinstance(plan, dict):
         runs = [*folder.glob("*/run.json"), *folder.glob("*/*/run.json")]  # the latter in the folder of a table
@@ -93,11 +93,9 @@ def _of_folder(folder: Path, with_weights: bool) -> Run:
     if not with_weights:
         return Run(path=str(folder), weights="", content=Content({}), known=None, model=str(plan["student"]),
                    epochs=int(record.get("epochs") or len(lines)), **_recorded(record, lines))  # fmt: skip
-    found = newest(folder / "checkpoints", lambda torn: warnings.warn(f"{torn} is damaged and left out.", stacklevel=3))
+    found = last_weights(folder, lambda torn: warnings.warn(f"{torn} is damaged and left out.", stacklevel=4))
     if found is not None:
-        weights, state = found
-        content, steps = Content(dict(state["model"]), {}, ["checkpoint"]), state["student"]
-        epochs = int(steps["iteration"]) // int(steps["epoch_length"])
+        weights, content, epochs = found
     else:
         weights, epochs = Path(plan.get("state_dict_path") or ""), int(record.get("epochs") or len(lines))
         if not weights.is_file():
@@ -116,7 +114,7 @@ def _of_file(path: str) -> Run:
     if card is None:
         return Run(**about)
     about |= {"which": card.get("which") or "last", "epochs": card.get("epoch") or card.get("epochs")}
-    record = _record(Path(str(card["run"]))) if card.get("run") else {}
+    record = RunRecord(str(card["run"])).load() if card.get("run") else {}
     if record.get("plan") and record.get("results") == card.get("results"):  # another run may stand there by now
         return Run(**about, **_recorded(record, RunRecord(str(card["run"])).read()))
     return Run(
@@ -132,13 +130,6 @@ def _of_file(path: str) -> Run:
         planned=card.get("epochs"),
         results=card.get("results") or {},
     )
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        return RunRecord(folder).load()
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{folder / 'run.json'} is no run's record; restore it, or name another run.") from None
 
 
 def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from ignite_kd import models
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.files import digest_of
+from ignite_kd.handlers import RunRecord
 from ignite_kd.handlers.keep_epochs import PATH_FILE, weights_file
 from ignite_kd.layouts import opened
 from ignite_kd.weights import load_weights
@@ -105,11 +105,7 @@ class History:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    try:
-        record = json.loads(path.read_text())
-        return {"plan": record["plan"], "data": record["data"], **record}
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no run's folder: it has no run.json; name the folder of a training.") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is no run's record; name the folder of a training.") from None
+    record = RunRecord(folder).load()
+    if not {"plan", "data"} <= record.keys():
+        raise UserError(f"{folder} is no run's folder (no plan in run.json); name the folder of a training.")
+    return record

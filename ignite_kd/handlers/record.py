@@ -42,7 +42,10 @@ class RunRecord:
     def load(self) -> dict[str, Any]:
         """The entries of `run.json`; none where there is no such file yet."""
         path = self.folder / "run.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        try:
+            return dict(json.loads(path.read_text())) if path.exists() else {}
+        except (OSError, ValueError, TypeError, RecursionError):
+            raise UserError(f"{path} is damaged; restore it, or name another folder.") from None
 
     def read(self) -> list[dict[str, Any]]:
         """The epochs so far, one dictionary a line of `metrics.jsonl`."""

@@ -15,6 +15,7 @@ from typing import Any
 from ignite_kd import models, run_folder
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import atomic_write, digest_of
+from ignite_kd.handlers import RunRecord
 from ignite_kd.launch import launch
 from ignite_kd.plan import Plan
 from ignite_kd.tables import report, teachers
@@ -292,11 +293,7 @@ class _Notes:
 
 def _record(plan: Plan) -> dict[str, Any]:
     """What a run says of itself; nothing where it was not begun."""
-    path = Path(str(plan.output_dir)) / "run.json"
-    try:
-        return dict(json.loads(path.read_bytes())) if path.exists() else {}
-    except (ValueError, TypeError):
-        raise UserError(f"{path} is damaged; restore it, or move its folder away to train it again.") from None
+    return RunRecord(str(plan.output_dir)).load()
 
 
 def _has_ended(record: Mapping[str, Any]) -> bool:

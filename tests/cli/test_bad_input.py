@@ -144,7 +144,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
     refused(call(options), "holds a run already", "--resume auto")
     refused(call(f"{options} --resume auto --seed 3"), "cannot be resumed", "seed was 0 and is 3")
     (tmp_path / "run" / "run.json").write_text("{")
-    refused(call(f"{options} --resume auto"), "run.json is no run's record")
+    refused(call(f"{options} --resume auto"), "run.json is damaged; restore it")
     (tmp_path / "run" / "run.json").write_bytes(before[tmp_path / "run" / "run.json"])
     assert before == {path: path.read_bytes() for path in before}
 

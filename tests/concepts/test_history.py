@@ -62,7 +62,7 @@ def test_what_is_not_there_is_said(run_folder, tmp_path):
     with pytest.raises(UserError, match="kept no epochs; train it again with --keep-epochs"):
         History(without)
     (without / "run.json").write_text("[]")
-    with pytest.raises(UserError, match="no run's record"):
+    with pytest.raises(UserError, match="is no run's folder"):
         History(without)
 
 
