@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
-import shutil
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +14,7 @@ from torch import nn
 from ignite_kd.engines import StudentEngine, TeacherEngine
 from ignite_kd.errors import UserError
 from ignite_kd.models.cost import macs
+from ignite_kd.winograd import compiler, with_fewer_products
 
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it tells that there is no CUDA
 
@@ -33,9 +32,12 @@ class _Compiled:
     compiled runs as it is, with a warning.
     """
 
-    def __init__(self, function: Callable[..., Any], fits: Callable[..., bool], **settings: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], device: torch.device, fits: Callable[..., bool], **settings: Any
+    ) -> None:
         self._plain, self._fits = function, fits
-        self._fast: Callable[..., Any] | None = torch.compile(function, dynamic=False, **settings)
+        fast = with_fewer_products(function) if device.type == "cpu" else function
+        self._fast: Callable[..., Any] | None = torch.compile(fast, dynamic=False, **settings)
 
     def __call__(self, *arguments: Any) -> Any:
         if self._fast is None or not self._fits(*arguments):
@@ -54,15 +56,17 @@ def compile_teacher(teacher: TeacherEngine, batch_size: int) -> None:
     # on a CPU a frozen network's weights are laid out for its products once, which saves a sixth of its time
     frozen = teacher.device.type == "cpu" and not teacher.model.training
     settings = {"options": {"freezing": True}} if frozen else {}
-    teacher.network = _Compiled(teacher.network, lambda images: len(images) == batch_size, **settings)
+    teacher.network = _Compiled(teacher.network, teacher.device, lambda images: len(images) == batch_size, **settings)
 
 
 def compile_student(student: StudentEngine, batch_size: int) -> None:
     """The passes of the student and of the heads that are attached to it, for batches of this size."""
-    student.network = _Compiled(student.network, lambda images: len(images) == batch_size)
+    student.network = _Compiled(student.network, student.device, lambda images: len(images) == batch_size)
     for name, head in student.heads.items():
         if not getattr(head, "remembers", False):  # writing to a memory would break the graph where it could gain
-            student.terms[name] = _Compiled(head, lambda own, shown, batch: len(batch.labels) == batch_size)
+            student.terms[name] = _Compiled(
+                head, student.device, lambda own, shown, batch: len(batch.labels) == batch_size
+            )
 
 
 def compiling_pays(
@@ -83,8 +87,7 @@ def _compiler_is_missing(device: torch.device) -> str | None:
     """What torch.compile needs here and does not find; None where it has all."""
     if device.type == "cuda":
         return None if importlib.util.find_spec("triton") else "the package triton"
-    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
-    return None if any(name and shutil.which(name) for name in compilers) else "a C++ compiler (g++ or clang++)"
+    return None if compiler() else "a C++ compiler (g++ or clang++)"
 
 
 def check_compiler(device: torch.device) -> None:

@@ -106,7 +106,7 @@ def test_compiling_is_chosen_where_it_was_measured_to_pay(monkeypatch):
 
 
 def test_a_missing_compiler_is_told_of(monkeypatch):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(UserError, match=r"needs a C\+\+ compiler .* say --compile off"):
         check_compiler(CPU)
 

@@ -1,0 +1,336 @@
+// Convolutions of 3x3, stride 1, padding 1, of float32 maps that lie channels last, by Winograd's F(4x4, 3x3).
+//
+// Of a patch d of 6x6 numbers and a kernel g, a tile of 4x4 outputs is  A' [ (G g G') * (B' d B) ] A,  with 36 products
+// where the plain sum has 144. Summed over channels these are 36 products of matrices, tiles x inputs x outputs. Tiles
+// are taken in blocks, so that their transformed numbers stay in a core's cache until they are transformed back.
+//
+// The gradient of the input is the same with the kernels turned; that of the weights is the adjoint of the formula,
+// G' [ sum over tiles of (B' d B) * (A dy A') ] G.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <omp.h>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;
+#endif
+typedef float Vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
+inline void store(float* to, Vec v) { *reinterpret_cast<Vec*>(to) = v; }
+
+constexpr int ROWS = 6;  // 6 x 2 vectors of sums, 2 factors and a broadcast fill the 16 registers of AVX2
+constexpr int64_t CACHE = 260000;  // bytes for the numbers of a block: half of a core's cache of 512 KiB
+constexpr int PLANES = 36;
+
+int64_t plane_of(int64_t rows, int64_t columns) {
+    return rows * columns + LANES;  // planes a power of two apart would share a few places of the cache
+}
+
+struct Freed { void operator()(float* memory) const { std::free(memory); } };
+using Room = std::unique_ptr<float[], Freed>;
+
+Room room(int64_t floats) {
+    void* memory = std::aligned_alloc(64, (floats * 4 + 63) / 64 * 64);
+    return Room(static_cast<float*>(memory));
+}
+
+// The one-dimensional transforms; each is used on the columns and then on the rows.
+
+struct Input {  // B'
+    static constexpr int from = 6, to = 6;
+    template <class V> static void apply(const V* d, V* out) {
+        V a = d[4] - 4.f * d[2], b = d[3] - 4.f * d[1], c = d[4] - d[2], e = d[3] - d[1];
+        out[0] = 4.f * d[0] - 5.f * d[2] + d[4];
+        out[1] = a + b;
+        out[2] = a - b;
+        out[3] = c + 2.f * e;
+        out[4] = c - 2.f * e;
+        out[5] = 4.f * d[1] - 5.f * d[3] + d[5];
+    }
+};
+
+struct Output {  // A'
+    static constexpr int from = 6, to = 4;
+    template <class V> static void apply(const V* m, V* out) {
+        V a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+        out[0] = m[0] + a + c;
+        out[1] = b + 2.f * e;
+        out[2] = a + 4.f * c;
+        out[3] = b + 8.f * e + m[5];
+    }
+};
+
+struct OutputGradient {  // A
+    static constexpr int from = 4, to = 6;
+    template <class V> static void apply(const V* y, V* out) {
+        V a = y[0] + y[2], b = y[1] + y[3], c = y[0] + 4.f * y[2], e = y[1] + 4.f * y[3];
+        out[0] = y[0];
+        out[1] = a + b;
+        out[2] = a - b;
+        out[3] = c + 2.f * e;
+        out[4] = c - 2.f * e;
+        out[5] = y[3];
+    }
+};
+
+struct Weight {  // G
+    static constexpr int from = 3, to = 6;
+    template <class V> static void apply(const V* w, V* out) {
+        V a = (w[0] + w[2]) * (-1.f / 6), b = w[1] * (1.f / 6);
+        V c = w[0] * (1.f / 24) + w[2] * (1.f / 6), e = w[1] * (1.f / 12);
+        out[0] = w[0] * .25f;
+        out[1] = a - b;
+        out[2] = a + b;
+        out[3] = c + e;
+        out[4] = c - e;
+        out[5] = w[2];
+    }
+};
+
+struct WeightGradient {  // G'
+    static constexpr int from = 6, to = 3;
+    template <class V> static void apply(const V* v, V* out) {
+        V a = v[1] + v[2], b = v[2] - v[1], c = v[3] + v[4], e = v[3] - v[4];
+        out[0] = v[0] * .25f - a * (1.f / 6) + c * (1.f / 24);
+        out[1] = b * (1.f / 6) + e * (1.f / 12);
+        out[2] = (c - a) * (1.f / 6) + v[5];
+    }
+};
+
+// A square of vectors, `down` and `across` floats apart, transformed both ways and written likewise.
+template <class T>
+inline void transform(const float* from, int64_t down, int64_t across, float* to, int64_t to_down, int64_t to_across,
+                      int rows = T::to, int columns = T::to) {
+    Vec half[T::to][T::from];
+#pragma GCC unroll 6
+    for (int j = 0; j < T::from; ++j) {
+        Vec column[T::from], result[T::to];
+#pragma GCC unroll 6
+        for (int i = 0; i < T::from; ++i) column[i] = load(from + i * down + j * across);
+        T::apply(column, result);
+#pragma GCC unroll 6
+        for (int i = 0; i < T::to; ++i) half[i][j] = result[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < T::to; ++i) {
+        if (i >= rows) break;
+        Vec result[T::to];
+        T::apply(half[i], result);
+#pragma GCC unroll 6
+        for (int j = 0; j < T::to; ++j)
+            if (j < columns) store(to + i * to_down + j * to_across, result[j]);
+    }
+}
+
+struct Maps {
+    int64_t height, width, down, across, tiles;
+
+    Maps(int64_t n, int64_t h, int64_t w) : height(h), width(w), down((h + 3) / 4), across((w + 3) / 4) {
+        tiles = n * down * across;
+    }
+
+    struct Place { int64_t image, top, left; };
+
+    Place place(int64_t tile) const {
+        const int64_t within = tile % (down * across);
+        return {tile / (down * across), within / across * 4, within % across * 4};
+    }
+};
+
+// The patches (6x6) or tiles (4x4) of a block, all channels, to 36 planes of rows x channels; missing rows are zeros.
+template <class T>
+void transform_in(const float* x, const Maps& maps, int64_t channels, int64_t first, int64_t count, int64_t rows,
+                  float* edge, float* to) {
+    const int64_t plane = plane_of(rows, channels), margin = T::from == 6;
+    for (int64_t t = 0; t < count; ++t) {
+        const auto [image, row, column] = maps.place(first + t);
+        const int64_t top = row - margin, left = column - margin;
+        const float* from = x + ((image * maps.height + top) * maps.width + left) * channels;
+        int64_t down = maps.width * channels;
+        if (top < 0 || left < 0 || top + T::from > maps.height || left + T::from > maps.width) {
+            for (int64_t i = 0; i < T::from; ++i)
+                for (int64_t j = 0; j < T::from; ++j) {
+                    const int64_t y = top + i, z = left + j;
+                    float* cell = edge + (i * T::from + j) * channels;
+                    if (y >= 0 && z >= 0 && y < maps.height && z < maps.width)
+                        std::memcpy(cell, from + i * down + j * channels, channels * sizeof(float));
+                    else
+                        std::memset(cell, 0, channels * sizeof(float));
+                }
+            from = edge;
+            down = T::from * channels;
+        }
+        for (int64_t c = 0; c < channels; c += LANES)
+            transform<T>(from + c, down, channels, to + t * channels + c, 6 * plane, plane);
+    }
+    for (int f = 0; f < PLANES; ++f)
+        std::memset(to + f * plane + count * channels, 0, (rows - count) * channels * sizeof(float));
+}
+
+void transform_out(const float* m, const Maps& maps, int64_t channels, int64_t first, int64_t count, int64_t rows,
+                   float* y) {
+    const int64_t plane = plane_of(rows, channels);
+    for (int64_t t = 0; t < count; ++t) {
+        const auto [image, top, left] = maps.place(first + t);
+        float* to = y + ((image * maps.height + top) * maps.width + left) * channels;
+        const int down = std::min<int64_t>(4, maps.height - top), across = std::min<int64_t>(4, maps.width - left);
+        const float* from = m + t * channels;
+        if (down == 4 && across == 4)
+            for (int64_t c = 0; c < channels; c += LANES)
+                transform<Output>(from + c, 6 * plane, plane, to + c, maps.width * channels, channels);
+        else
+            for (int64_t c = 0; c < channels; c += LANES)
+                transform<Output>(from + c, 6 * plane, plane, to + c, maps.width * channels, channels, down, across);
+    }
+}
+
+// to[r][j] = or += sum over i of a[r * row + i * step] * b[i][j], for R rows and N vectors
+template <int R, int N, bool ADD>
+inline void product(const float* a, int64_t row, int64_t step, const float* b, int64_t b_row, float* to, int64_t to_row,
+                    int64_t depth) {
+    Vec sum[R][N];
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+        for (int j = 0; j < N; ++j) sum[r][j] = ADD ? load(to + r * to_row + j * LANES) : Vec{};
+    for (int64_t i = 0; i < depth; ++i) {
+        Vec factor[N];
+#pragma GCC unroll 2
+        for (int j = 0; j < N; ++j) factor[j] = load(b + i * b_row + j * LANES);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+            for (int j = 0; j < N; ++j) sum[r][j] += a[r * row + i * step] * factor[j];
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+        for (int j = 0; j < N; ++j) store(to + r * to_row + j * LANES, sum[r][j]);
+}
+
+// to = or += a b, for rows that are a sum of sixes and fours
+template <bool ADD>
+void multiply(const float* a, int64_t row, int64_t step, int64_t rows, const float* b, int64_t columns, float* to,
+              int64_t depth) {
+    for (int64_t k = 0; k < columns; k += 2 * LANES) {
+        const bool two = k + LANES < columns;
+        for (int64_t r = 0; r < rows;) {
+            const int64_t left = rows - r;
+            const float* from = a + r * row;
+            float* here = to + r * columns + k;
+            if (left == 4 || left == 8) {
+                if (two) product<4, 2, ADD>(from, row, step, b + k, columns, here, columns, depth);
+                else product<4, 1, ADD>(from, row, step, b + k, columns, here, columns, depth);
+                r += 4;
+            } else {
+                if (two) product<6, 2, ADD>(from, row, step, b + k, columns, here, columns, depth);
+                else product<6, 1, ADD>(from, row, step, b + k, columns, here, columns, depth);
+                r += 6;
+            }
+        }
+    }
+}
+
+int64_t rows_of_block(int64_t in, int64_t out) {
+    const int64_t fit = CACHE / (PLANES * 4 * (in + out)) / ROWS * ROWS;
+    return std::max<int64_t>(2 * ROWS, std::min<int64_t>(fit, 12 * ROWS));
+}
+
+}  // namespace
+
+extern "C" {
+
+// y [n, h, w, out] of x [n, h, w, in] and the weights, whose strides are those of [outputs, inputs, 3, 3]. `turned`: x
+// is the gradient of an output and y that of the input. Returns 1 where memory is short.
+int conv(const float* x, const float* weight, const int64_t* stride, int turned, float* y, int64_t n, int64_t h,
+         int64_t w, int64_t in, int64_t out) {
+    const Maps maps(n, h, w);
+    const int64_t rows = rows_of_block(in, out), blocks = (maps.tiles + rows - 1) / rows;
+    const int64_t u_plane = plane_of(rows, in), m_plane = plane_of(rows, out), v_plane = plane_of(in, out);
+    const int64_t by_out = stride[turned ? 1 : 0], by_in = stride[turned ? 0 : 1];
+    const Room v = room(PLANES * v_plane);
+    int failed = !v;
+#pragma omp parallel reduction(|| : failed)
+    {
+        const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * in), taps = room(9 * out);
+        failed = failed || !u || !m || !edge || !taps;
+        if (!failed && v) {
+#pragma omp for schedule(static)
+            for (int64_t c = 0; c < in; ++c) {
+                for (int tap = 0; tap < 9; ++tap) {
+                    const int i = turned ? 2 - tap / 3 : tap / 3, j = turned ? 2 - tap % 3 : tap % 3;
+                    const float* from = weight + c * by_in + i * stride[2] + j * stride[3];
+                    for (int64_t k = 0; k < out; ++k) taps[tap * out + k] = from[k * by_out];
+                }
+                for (int64_t k = 0; k < out; k += LANES)
+                    transform<Weight>(&taps[k], 3 * out, out, &v[c * out + k], 6 * v_plane, v_plane);
+            }
+#pragma omp for schedule(static)
+            for (int64_t b = 0; b < blocks; ++b) {
+                const int64_t first = b * rows, count = std::min(rows, maps.tiles - first);
+                const int64_t filled = (count + ROWS - 1) / ROWS * ROWS;
+                transform_in<Input>(x, maps, in, first, count, rows, edge.get(), u.get());
+                for (int f = 0; f < PLANES; ++f)
+                    multiply<false>(&u[f * u_plane], in, 1, filled, &v[f * v_plane], out, &m[f * m_plane], in);
+                transform_out(m.get(), maps, out, first, count, rows, y);
+            }
+        }
+    }
+    return failed;
+}
+
+// The gradient of the weights, with strides as above, of x [n, h, w, in] and dy [n, h, w, out].
+int conv_weight(const float* x, const float* dy, float* dweight, const int64_t* stride, int64_t n, int64_t h,
+                int64_t w, int64_t in, int64_t out) {
+    const Maps maps(n, h, w);
+    const int64_t rows = rows_of_block(in, out), blocks = (maps.tiles + rows - 1) / rows;
+    const int64_t u_plane = plane_of(rows, in), m_plane = plane_of(rows, out), v_plane = plane_of(in, out);
+    const int threads = omp_get_max_threads();
+    const Room sums = room(threads * PLANES * v_plane);  // of each thread its own, added in their order
+    int failed = !sums;
+#pragma omp parallel num_threads(threads) reduction(|| : failed)
+    {
+        const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * std::max(in, out));
+        const Room total = room(PLANES * out), taps = room(9 * out);
+        failed = failed || !u || !m || !edge || !total || !taps;
+        if (!failed && sums) {
+            float* own = &sums[omp_get_thread_num() * PLANES * v_plane];
+            std::memset(own, 0, PLANES * v_plane * sizeof(float));
+#pragma omp for schedule(static)
+            for (int64_t b = 0; b < blocks; ++b) {
+                const int64_t first = b * rows, count = std::min(rows, maps.tiles - first);
+                transform_in<Input>(x, maps, in, first, count, rows, edge.get(), u.get());
+                transform_in<OutputGradient>(dy, maps, out, first, count, rows, edge.get(), m.get());
+                for (int f = 0; f < PLANES; ++f)
+                    multiply<true>(&u[f * u_plane], 1, in, in, &m[f * m_plane], out, own + f * v_plane, count);
+            }
+#pragma omp for schedule(static)
+            for (int64_t c = 0; c < in; ++c) {
+                for (int f = 0; f < PLANES; ++f)
+                    for (int64_t k = 0; k < out; k += LANES) {
+                        Vec sum = load(&sums[f * v_plane + c * out + k]);
+                        for (int p = 1; p < threads; ++p) sum += load(&sums[(p * PLANES + f) * v_plane + c * out + k]);
+                        store(&total[f * out + k], sum);
+                    }
+                for (int64_t k = 0; k < out; k += LANES)
+                    transform<WeightGradient>(&total[k], 6 * out, out, &taps[k], 3 * out, out);
+                for (int tap = 0; tap < 9; ++tap)
+                    for (int64_t k = 0; k < out; ++k)
+                        dweight[k * stride[0] + c * stride[1] + tap / 3 * stride[2] + tap % 3 * stride[3]] =
+                            taps[tap * out + k];
+            }
+        }
+    }
+    return failed;
+}
+
+}
