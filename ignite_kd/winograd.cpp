@@ -30,6 +30,7 @@ inline void store(float* to, Vec v) { *reinterpret_cast<Vec*>(to) = v; }
 constexpr int ROWS = 6;  // 6 x 2 vectors of sums, 2 factors and a broadcast fill the 16 registers of AVX2
 constexpr int64_t CACHE = 260000;  // bytes for the numbers of a block: half of a core's cache of 512 KiB
 constexpr int PLANES = 36;
+constexpr int64_t GROUP = 16;  // inputs whose weights are fetched together: they lie side by side in the memory
 
 int64_t plane_of(int64_t rows, int64_t columns) {
     return rows * columns + LANES;  // planes a power of two apart would share a few places of the cache
@@ -261,18 +262,23 @@ int conv(const float* x, const float* weight, const int64_t* stride, int turned,
     int failed = !v;
 #pragma omp parallel reduction(|| : failed)
     {
-        const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * in), taps = room(9 * out);
+        const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * in);
+        const Room taps = room(GROUP * 9 * out);
         failed = failed || !u || !m || !edge || !taps;
         if (!failed && v) {
 #pragma omp for schedule(static)
-            for (int64_t c = 0; c < in; ++c) {
+            for (int64_t c = 0; c < in; c += GROUP) {
                 for (int tap = 0; tap < 9; ++tap) {
                     const int i = turned ? 2 - tap / 3 : tap / 3, j = turned ? 2 - tap % 3 : tap % 3;
                     const float* from = weight + c * by_in + i * stride[2] + j * stride[3];
-                    for (int64_t k = 0; k < out; ++k) taps[tap * out + k] = from[k * by_out];
+                    for (int64_t k = 0; k < out; ++k)
+                        for (int64_t g = 0; g < GROUP; ++g)
+                            taps[(g * 9 + tap) * out + k] = from[k * by_out + g * by_in];
                 }
-                for (int64_t k = 0; k < out; k += LANES)
-                    transform<Weight>(&taps[k], 3 * out, out, &v[c * out + k], 6 * v_plane, v_plane);
+                for (int64_t g = 0; g < GROUP; ++g)
+                    for (int64_t k = 0; k < out; k += LANES)
+                        transform<Weight>(&taps[g * 9 * out + k], 3 * out, out, &v[(c + g) * out + k], 6 * v_plane,
+                                          v_plane);
             }
 #pragma omp for schedule(static)
             for (int64_t b = 0; b < blocks; ++b) {
@@ -300,7 +306,7 @@ int conv_weight(const float* x, const float* dy, float* dweight, const int64_t* 
 #pragma omp parallel num_threads(threads) reduction(|| : failed)
     {
         const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * std::max(in, out));
-        const Room total = room(PLANES * out), taps = room(9 * out);
+        const Room total = room(PLANES * out), taps = room(GROUP * 9 * out);
         failed = failed || !u || !m || !edge || !total || !taps;
         if (!failed && sums) {
             float* own = &sums[omp_get_thread_num() * PLANES * v_plane];
@@ -314,19 +320,24 @@ int conv_weight(const float* x, const float* dy, float* dweight, const int64_t* 
                     multiply<true>(&u[f * u_plane], 1, in, in, &m[f * m_plane], out, own + f * v_plane, count);
             }
 #pragma omp for schedule(static)
-            for (int64_t c = 0; c < in; ++c) {
-                for (int f = 0; f < PLANES; ++f)
-                    for (int64_t k = 0; k < out; k += LANES) {
-                        Vec sum = load(&sums[f * v_plane + c * out + k]);
-                        for (int p = 1; p < threads; ++p) sum += load(&sums[(p * PLANES + f) * v_plane + c * out + k]);
-                        store(&total[f * out + k], sum);
-                    }
-                for (int64_t k = 0; k < out; k += LANES)
-                    transform<WeightGradient>(&total[k], 6 * out, out, &taps[k], 3 * out, out);
-                for (int tap = 0; tap < 9; ++tap)
+            for (int64_t c = 0; c < in; c += GROUP) {
+                for (int64_t g = 0; g < GROUP; ++g) {
+                    for (int f = 0; f < PLANES; ++f)
+                        for (int64_t k = 0; k < out; k += LANES) {
+                            const float* from = &sums[f * v_plane + (c + g) * out + k];
+                            Vec sum = load(from);
+                            for (int p = 1; p < threads; ++p) sum += load(from + p * PLANES * v_plane);
+                            store(&total[f * out + k], sum);
+                        }
+                    for (int64_t k = 0; k < out; k += LANES)
+                        transform<WeightGradient>(&total[k], 6 * out, out, &taps[g * 9 * out + k], 3 * out, out);
+                }
+                for (int tap = 0; tap < 9; ++tap) {
+                    float* to = dweight + c * stride[1] + tap / 3 * stride[2] + tap % 3 * stride[3];
                     for (int64_t k = 0; k < out; ++k)
-                        dweight[k * stride[0] + c * stride[1] + tap / 3 * stride[2] + tap % 3 * stride[3]] =
-                            taps[tap * out + k];
+                        for (int64_t g = 0; g < GROUP; ++g)
+                            to[k * stride[0] + g * stride[1]] = taps[(g * 9 + tap) * out + k];
+                }
             }
         }
     }

@@ -24,10 +24,11 @@ _CHANNELS = 16  # in multiples of the longest vector of a processor, in float32
 
 
 class Winograd(TorchFunctionMode):
-    """Within it, convolutions of float32 maps on a CPU by Winograd's minimal filtering, where that halves the products.
+    """Within it, convolutions of float32 maps on a CPU by Winograd's minimal filtering, where that pays.
 
-    That is where kernels are 3 × 3 with stride 1 and padding 1, channels come in sixteens, and maps fill tiles of 4 × 4
-    well. The results differ from plain sums by roundings, some 1e-6 of the largest.
+    That is where kernels are 3 × 3 with stride 1 and padding 1, channels come in sixteens, maps fill tiles of 4 × 4 so
+    well that products are at least halved, and weights are not more than there are tiles to use them on. The results
+    differ from plain sums by roundings, some 1e-6 of the largest.
 
     Lavin, Gray: "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308.
     """
@@ -76,6 +77,7 @@ def _fits(
         and not torch.is_autocast_enabled("cpu")
         and channels % _CHANNELS == out % _CHANNELS == 0
         and 2 * 36 * tiles <= 9 * height * width
+        and x.shape[0] * tiles * _CHANNELS >= max(channels, out)  # else transforming the weights costs more
     )
 
 

@@ -38,9 +38,9 @@ def close(found, wanted):
 )
 @pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
 def test_outputs_and_gradients_are_those_of_the_plain_sum(channels, out, height, width, order, calls):
-    x = maps(5, channels, height, width).to(memory_format=order).requires_grad_()
+    x = maps(9, channels, height, width).to(memory_format=order).requires_grad_()
     weight = maps(out, channels, 3, 3).to(memory_format=order).requires_grad_()
-    bias, towards = torch.linspace(-1, 1, out).requires_grad_(), maps(5, out, height, width).to(memory_format=order)
+    bias, towards = torch.linspace(-1, 1, out).requires_grad_(), maps(9, out, height, width).to(memory_format=order)
     plain = [t.detach().double().requires_grad_() for t in (x, weight, bias)]
     wanted = F.conv2d(*plain, padding=1)
     wanted.backward(towards.double())
@@ -98,6 +98,7 @@ def test_it_is_the_same_to_the_bit_each_time():
         (maps(2, 3, 8, 8), maps(16, 3, 3, 3), {"padding": 1}),
         (maps(2, 16, 8, 8), maps(10, 16, 3, 3), {"padding": 1}),
         (maps(2, 16, 5, 5), maps(16, 16, 3, 3), {"padding": 1}),  # four tiles for little more than one
+        (maps(2, 64, 4, 4), maps(64, 64, 3, 3), {"padding": 1}),  # two tiles for 4096 kernels
         (maps(1, 16, 8, 8)[0], maps(16, 16, 3, 3), {"padding": 1}),
         (maps(2, 16, 8, 8, torch.float64), maps(16, 16, 3, 3, torch.float64), {"padding": 1}),
     ],
