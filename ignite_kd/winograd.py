@@ -28,7 +28,7 @@ class Winograd(TorchFunctionMode):
 
     That is where kernels are 3 × 3 with stride 1 and padding 1, channels come in sixteens, maps fill tiles of 4 × 4 so
     well that products are at least halved, and weights are not more than there are tiles to use them on. The results
-    differ from plain sums by roundings, some 1e-6 of the largest.
+    differ from plain sums by roundings, some 1e-5 of the largest.
 
     Lavin, Gray: "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308.
     """
