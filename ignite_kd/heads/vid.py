@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -87,10 +88,18 @@ class VID(Head):
         return variances | dict(model_state) | branches
 
 
+class _Linear(nn.Sequential):
+    """Two convolutions of 1 × 1 with nothing between them, done as one: weights are few, maps are large."""
+
+    def forward(self, feature: Tensor) -> Tensor:
+        first, second = (cast(nn.Conv2d, conv).weight.flatten(1) for conv in self)
+        return F.conv2d(feature, (second @ first)[:, :, None, None])
+
+
 def _branch(inputs: int, outputs: int, rectified: bool) -> nn.Sequential:
     def conv(width: int) -> nn.Conv2d:
         return nn.Conv2d(width, outputs, kernel_size=1, bias=False)
 
     if rectified:
         return nn.Sequential(conv(inputs), nn.ReLU(), conv(outputs), nn.ReLU(), conv(outputs))
-    return nn.Sequential(conv(inputs), conv(outputs))
+    return _Linear(conv(inputs), conv(outputs))
