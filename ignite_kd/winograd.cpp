@@ -28,13 +28,9 @@ inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from);
 inline void store(float* to, Vec v) { *reinterpret_cast<Vec*>(to) = v; }
 
 constexpr int ROWS = 6;  // 6 x 2 vectors of sums, 2 factors and a broadcast fill the 16 registers of AVX2
-constexpr int64_t CACHE = 260000;  // bytes for the numbers of a block: half of a core's cache of 512 KiB
+constexpr int64_t CACHE = 160000;  // bytes for the numbers of a block: a part of a core's cache of 512 KiB
 constexpr int PLANES = 36;
 constexpr int64_t GROUP = 16;  // inputs whose weights are fetched together: they lie side by side in the memory
-
-int64_t plane_of(int64_t rows, int64_t columns) {
-    return rows * columns + LANES;  // planes a power of two apart would share a few places of the cache
-}
 
 struct Freed { void operator()(float* memory) const { std::free(memory); } };
 using Room = std::unique_ptr<float[], Freed>;
@@ -147,50 +143,43 @@ struct Maps {
     }
 };
 
-// The patches (6x6) or tiles (4x4) of a block, all channels, to 36 planes of rows x channels; missing rows are zeros.
+// The patches (6x6) or tiles (4x4) of a block to rows of 36 x channels; missing rows are zeros.
 template <class T>
 void transform_in(const float* x, const Maps& maps, int64_t channels, int64_t first, int64_t count, int64_t rows,
                   float* edge, float* to) {
-    const int64_t plane = plane_of(rows, channels), margin = T::from == 6;
+    const int64_t margin = T::from == 6;
     for (int64_t t = 0; t < count; ++t) {
         const auto [image, row, column] = maps.place(first + t);
         const int64_t top = row - margin, left = column - margin;
         const float* from = x + ((image * maps.height + top) * maps.width + left) * channels;
         int64_t down = maps.width * channels;
         if (top < 0 || left < 0 || top + T::from > maps.height || left + T::from > maps.width) {
-            for (int64_t i = 0; i < T::from; ++i)
-                for (int64_t j = 0; j < T::from; ++j) {
-                    const int64_t y = top + i, z = left + j;
-                    float* cell = edge + (i * T::from + j) * channels;
-                    if (y >= 0 && z >= 0 && y < maps.height && z < maps.width)
-                        std::memcpy(cell, from + i * down + j * channels, channels * sizeof(float));
-                    else
-                        std::memset(cell, 0, channels * sizeof(float));
-                }
+            std::memset(edge, 0, T::from * T::from * channels * sizeof(float));
+            const int64_t begin = std::max<int64_t>(0, -left), end = std::min<int64_t>(T::from, maps.width - left);
+            for (int64_t i = std::max<int64_t>(0, -top); i < std::min<int64_t>(T::from, maps.height - top); ++i)
+                std::memcpy(edge + (i * T::from + begin) * channels, from + i * down + begin * channels,
+                            (end - begin) * channels * sizeof(float));
             from = edge;
             down = T::from * channels;
         }
         for (int64_t c = 0; c < channels; c += LANES)
-            transform<T>(from + c, down, channels, to + t * channels + c, 6 * plane, plane);
+            transform<T>(from + c, down, channels, to + t * PLANES * channels + c, 6 * channels, channels);
     }
-    for (int f = 0; f < PLANES; ++f)
-        std::memset(to + f * plane + count * channels, 0, (rows - count) * channels * sizeof(float));
+    std::memset(to + count * PLANES * channels, 0, (rows - count) * PLANES * channels * sizeof(float));
 }
 
-void transform_out(const float* m, const Maps& maps, int64_t channels, int64_t first, int64_t count, int64_t rows,
-                   float* y) {
-    const int64_t plane = plane_of(rows, channels);
+void transform_out(const float* m, const Maps& maps, int64_t channels, int64_t first, int64_t count, float* y) {
     for (int64_t t = 0; t < count; ++t) {
         const auto [image, top, left] = maps.place(first + t);
         float* to = y + ((image * maps.height + top) * maps.width + left) * channels;
         const int down = std::min<int64_t>(4, maps.height - top), across = std::min<int64_t>(4, maps.width - left);
-        const float* from = m + t * channels;
+        const float* from = m + t * PLANES * channels;
         if (down == 4 && across == 4)
             for (int64_t c = 0; c < channels; c += LANES)
-                transform<Output>(from + c, 6 * plane, plane, to + c, maps.width * channels, channels);
+                transform<Output>(from + c, 6 * channels, channels, to + c, maps.width * channels, channels);
         else
             for (int64_t c = 0; c < channels; c += LANES)
-                transform<Output>(from + c, 6 * plane, plane, to + c, maps.width * channels, channels, down, across);
+                transform<Output>(from + c, 6 * channels, channels, to + c, maps.width * channels, channels, down, across);
     }
 }
 
@@ -220,21 +209,20 @@ inline void product(const float* a, int64_t row, int64_t step, const float* b, i
 
 // to = or += a b, for rows that are a sum of sixes and fours
 template <bool ADD>
-void multiply(const float* a, int64_t row, int64_t step, int64_t rows, const float* b, int64_t columns, float* to,
-              int64_t depth) {
+void multiply(const float* a, int64_t row, int64_t step, int64_t rows, const float* b, int64_t b_row, int64_t columns,
+              float* to, int64_t to_row, int64_t depth) {
     for (int64_t k = 0; k < columns; k += 2 * LANES) {
         const bool two = k + LANES < columns;
         for (int64_t r = 0; r < rows;) {
-            const int64_t left = rows - r;
             const float* from = a + r * row;
-            float* here = to + r * columns + k;
-            if (left == 4 || left == 8) {
-                if (two) product<4, 2, ADD>(from, row, step, b + k, columns, here, columns, depth);
-                else product<4, 1, ADD>(from, row, step, b + k, columns, here, columns, depth);
+            float* here = to + r * to_row + k;
+            if (rows - r == 4 || rows - r == 8) {
+                if (two) product<4, 2, ADD>(from, row, step, b + k, b_row, here, to_row, depth);
+                else product<4, 1, ADD>(from, row, step, b + k, b_row, here, to_row, depth);
                 r += 4;
             } else {
-                if (two) product<6, 2, ADD>(from, row, step, b + k, columns, here, columns, depth);
-                else product<6, 1, ADD>(from, row, step, b + k, columns, here, columns, depth);
+                if (two) product<6, 2, ADD>(from, row, step, b + k, b_row, here, to_row, depth);
+                else product<6, 1, ADD>(from, row, step, b + k, b_row, here, to_row, depth);
                 r += 6;
             }
         }
@@ -256,13 +244,13 @@ int conv(const float* x, const float* weight, const int64_t* stride, int turned,
          int64_t w, int64_t in, int64_t out) {
     const Maps maps(n, h, w);
     const int64_t rows = rows_of_block(in, out), blocks = (maps.tiles + rows - 1) / rows;
-    const int64_t u_plane = plane_of(rows, in), m_plane = plane_of(rows, out), v_plane = plane_of(in, out);
+    const int64_t u_row = PLANES * in, m_row = PLANES * out, v_plane = in * out + LANES;  // not a power of two
     const int64_t by_out = stride[turned ? 1 : 0], by_in = stride[turned ? 0 : 1];
     const Room v = room(PLANES * v_plane);
     int failed = !v;
 #pragma omp parallel reduction(|| : failed)
     {
-        const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * in);
+        const Room u = room(rows * u_row), m = room(rows * m_row), edge = room(36 * in);
         const Room taps = room(GROUP * 9 * out);
         failed = failed || !u || !m || !edge || !taps;
         if (!failed && v) {
@@ -286,8 +274,8 @@ int conv(const float* x, const float* weight, const int64_t* stride, int turned,
                 const int64_t filled = (count + ROWS - 1) / ROWS * ROWS;
                 transform_in<Input>(x, maps, in, first, count, rows, edge.get(), u.get());
                 for (int f = 0; f < PLANES; ++f)
-                    multiply<false>(&u[f * u_plane], in, 1, filled, &v[f * v_plane], out, &m[f * m_plane], in);
-                transform_out(m.get(), maps, out, first, count, rows, y);
+                    multiply<false>(&u[f * in], u_row, 1, filled, &v[f * v_plane], out, out, &m[f * out], m_row, in);
+                transform_out(m.get(), maps, out, first, count, y);
             }
         }
     }
@@ -299,13 +287,13 @@ int conv_weight(const float* x, const float* dy, float* dweight, const int64_t* 
                 int64_t w, int64_t in, int64_t out) {
     const Maps maps(n, h, w);
     const int64_t rows = rows_of_block(in, out), blocks = (maps.tiles + rows - 1) / rows;
-    const int64_t u_plane = plane_of(rows, in), m_plane = plane_of(rows, out), v_plane = plane_of(in, out);
+    const int64_t u_row = PLANES * in, m_row = PLANES * out, v_plane = in * out + LANES;  // not a power of two
     const int threads = omp_get_max_threads();
     const Room sums = room(threads * PLANES * v_plane);  // of each thread its own, added in their order
     int failed = !sums;
 #pragma omp parallel num_threads(threads) reduction(|| : failed)
     {
-        const Room u = room(PLANES * u_plane), m = room(PLANES * m_plane), edge = room(36 * std::max(in, out));
+        const Room u = room(rows * u_row), m = room(rows * m_row), edge = room(36 * std::max(in, out));
         const Room total = room(PLANES * out), taps = room(GROUP * 9 * out);
         failed = failed || !u || !m || !edge || !total || !taps;
         if (!failed && sums) {
@@ -317,7 +305,7 @@ int conv_weight(const float* x, const float* dy, float* dweight, const int64_t* 
                 transform_in<Input>(x, maps, in, first, count, rows, edge.get(), u.get());
                 transform_in<OutputGradient>(dy, maps, out, first, count, rows, edge.get(), m.get());
                 for (int f = 0; f < PLANES; ++f)
-                    multiply<true>(&u[f * u_plane], 1, in, in, &m[f * m_plane], out, own + f * v_plane, count);
+                    multiply<true>(&u[f * in], 1, u_row, in, &m[f * out], m_row, out, own + f * v_plane, out, count);
             }
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < in; c += GROUP) {

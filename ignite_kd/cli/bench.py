@@ -214,6 +214,7 @@ def _page(report: Report) -> str:
     rates = ", ".join(f"{kind} {rate / 1e9:.0f}" for kind, rate in report.rates.items())
     lines += [
         f"ratio: of the released loop's time to that of one student; of {report.format}: share of the matrix rate",
+        "products are counted as plain sums have them; Winograd's filtering (compiled, on CPUs) needs fewer: above 100%",
         "",
         f"{'part of a step':<30}{'ms':>9}{'±':>8}{'limit':>9}   (products alone, at the matrix rate)",
     ]
