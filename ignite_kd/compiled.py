@@ -20,9 +20,9 @@ logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else i
 
 __all__ = ["check_compiler", "compile_student", "compile_teacher", "compiling_pays"]
 
-# Additions and multiplications of a training for which compiling is a small part: some ten minutes on two cores, of
-# which compiling saves about four and costs about one and a half.
-_WORTH_COMPILING = 6e13
+# Additions and multiplications of a training for which compiling is a small part: some three minutes on two cores, of
+# which compiling saves about half and costs 10 to 35 seconds.
+_WORTH_COMPILING = 2e13
 
 
 class _Compiled:
