@@ -62,11 +62,12 @@ class FixedPlaces:
         if len(batch.labels) != self.batch_size:
             return
         if self._held is None:
-            self._held = Batch(*(None if part is None else part.clone() for part in batch))
+            images, labels, indices = batch
+            self._held = Batch(images.clone(), labels.clone(), None if indices is None else indices.clone())
         # classmates come with the same tensors: they are copied once
         if self._source is None or self._source[0] is not batch.images or self._source[1] != student.state.iteration:
             for place, part in zip(self._held, batch, strict=True):
-                if place is not None:
+                if place is not None and part is not None:
                     place.copy_(part)
             self._source = batch.images, student.state.iteration
         student.state.batch = self._held

@@ -66,6 +66,7 @@ class Session:
 
     stopping: Stopping
     compiled: bool
+    places: FixedPlaces | None
     folder: Path
     _lock: IO[str]
 

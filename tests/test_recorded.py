@@ -110,7 +110,7 @@ def test_a_recorded_training_is_the_plain_one_to_the_bit(name, options, device):
     assert_same(student, plain, seen, expected)
     if device == "cuda" and name in ASKS_THE_HOST:
         return
-    # the teacher once; the student in the first epoch, with the whole factor, and with the lower rate; none with a memory
+    # the teacher once; the student in the first epoch, with the whole factor, and with the lower rate
     remembers = any(head.remembers for head in student.heads.values())
     assert len(recorder.made) == (1 if remembers else 3)
 
