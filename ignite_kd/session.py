@@ -48,6 +48,7 @@ from ignite_kd.losses import build_head
 from ignite_kd.optimizer import sgd
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
+from ignite_kd.recorded import FixedPlaces, record_student, record_teacher
 from ignite_kd.terms import Term
 from ignite_kd.weights import load_trunk, load_weights, read_card
 
@@ -65,6 +66,7 @@ class Session:
 
     stopping: Stopping
     compiled: bool
+    places: FixedPlaces | None
     folder: Path
     _lock: IO[str]
 
@@ -111,13 +113,19 @@ class Session:
             load_trunk(self.model, plan.trunk_path)
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
-        self.student = self._build_student()
         self.compiled = beside.compiled if beside else self._decide_to_compile()
+        size = self.data.train.order.batch_size // self.processes
+        recording = self.compiled and self.device.type == "cuda" and self.processes == 1
+        self.places = beside.places if beside else FixedPlaces(size) if recording else None
+        self.student = self._build_student()
         if self.compiled:
-            size = self.data.train.order.batch_size // self.processes
             compile_student(self.student, size)
             if self.teacher is not None and beside is None:
                 compile_teacher(self.teacher, size)
+        if self.places is not None:
+            record_student(self.student, self.places)
+            if self.teacher is not None and beside is None:
+                record_teacher(self.teacher, self.places)
         self._attach_handlers()
         if self.before:
             self._resume()
@@ -246,6 +254,8 @@ class Session:
             cast(Any, self.model).doubled_norm_updates = True
         self._refuse_a_batch_of_one()
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
+        if self.places is not None:
+            self.places.attach(student)
         if recipe.doubled_forward and self.teacher is not None:
             DoubledForward().attach(student)
         SeedSteps(self.plan.seed, self.rank).attach(student)

@@ -34,6 +34,7 @@ class SeedSteps:
         seed = number(self.seed, student.state.iteration, *place)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would walk every back-end, at 100 times the cost
         if student.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+            if not torch.cuda.is_current_stream_capturing():  # a recorded step draws from what it began with
+                torch.cuda.manual_seed(seed)
         elif student.device.type == "mps":
             torch.mps.manual_seed(seed)
