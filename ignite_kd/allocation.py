@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["keep_freed_memory", "usual_allocation"]
+__all__ = ["give_back_freed_memory", "keep_freed_memory", "usual_allocation"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's names in glibc's malloc.h
 _LARGE = 2**30
@@ -31,6 +31,13 @@ def usual_allocation() -> Iterator[None]:
         yield
     finally:
         keep_freed_memory()
+
+
+def give_back_freed_memory() -> None:
+    """What is free now goes back to the system."""
+    if platform.libc_ver()[0] == "glibc":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _set(values: dict[int, int]) -> None:

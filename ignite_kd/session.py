@@ -115,8 +115,7 @@ class Session:
             load_weights(self.model, plan.student_path)
         self.compiled = beside.compiled if beside else self._decide_to_compile()
         size = self.data.train.order.batch_size // self.processes
-        recording = self.compiled and self.device.type == "cuda" and self.processes == 1
-        self.places = beside.places if beside else FixedPlaces(size) if recording else None
+        self.places = beside.places if beside else FixedPlaces(size) if plan.compile == "graphs" else None
         self.student = self._build_student()
         if self.compiled:
             compile_student(self.student, size)
@@ -277,10 +276,15 @@ class Session:
     def _decide_to_compile(self) -> bool:
         """What was asked for; else what was decided when the run began; else whether that pays on this machine."""
         wish = self.plan.compile
-        if wish == "on":
+        if wish == "graphs" and (self.device.type != "cuda" or self.processes > 1):
+            raise UserError(
+                f"--compile graphs records the steps of one process on a GPU, but here {self.processes} run on "
+                f"{self.device.type}; say --compile on."
+            )
+        if wish in ("on", "graphs"):
             check_compiler(self.device)
         if wish != "auto":
-            return wish == "on"
+            return wish != "off"
         if "compiled" in self.before:
             return bool(self.before["compiled"])
         if self.processes > 1:  # what they say to each other would break the graph

@@ -111,6 +111,11 @@ def test_a_missing_compiler_is_told_of(monkeypatch):
         check_compiler(CPU)
 
 
+def test_graphs_are_of_one_process_on_a_gpu(plan):
+    with pytest.raises(UserError, match=r"records the steps of one process on a GPU, but here 1 run on cpu; say"):
+        Session(dataclasses.replace(plan, compile="graphs"))
+
+
 @pytest.fixture
 def plan(tmp_path):
     return Plan(

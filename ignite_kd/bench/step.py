@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ignite_kd import heads, models
 from ignite_kd.bench import machine
 from ignite_kd.bench.images import images_for
-from ignite_kd.bench.memory import peak_of
+from ignite_kd.bench.memory import peak_of, resident_peak_of
 from ignite_kd.bench.package_loop import Endless, PackageLoop
 from ignite_kd.bench.parts import Part, engine_overhead, measure_parts, step_flops
 from ignite_kd.bench.plain_loop import PlainLoop, picture_loader
@@ -162,8 +162,9 @@ def bench_step(
             timing = timings[str(count)]
             done = flops["teacher forward"] + count * (sum(flops.values()) - flops["teacher forward"])
             share = done / timing.median / rates[kind] if kind in rates else None
-            seen = not compiled or place.type == "cuda"  # operations inside a compiled network are not seen
-            peak = peak_of(partial(loop.run, 1), place) / _MIB if seen else None
+            hidden = compiled and place.type == "cpu"  # the operations inside a compiled network
+            found = resident_peak_of(partial(loop.run, 1)) if hidden else peak_of(partial(loop.run, 1), place)
+            peak = None if found is None else found / _MIB
             ratio = timings["plain"].median / (timing.median / count)
             classrooms.append(Classroom(count, timing.median, timing.spread, ratio, first[count], share, peak))
         plain_peak = peak_of(partial(plain.run, 1), place) / _MIB

@@ -76,7 +76,7 @@ def command(context: click.Context) -> int | None:
     "--compile",
     "compile_",
     group="Task",
-    type=click.Choice(["auto", "on", "off"]),
+    type=click.Choice(["auto", "on", "off", "graphs"]),
     default="auto",
     is_flag=False,
     flag_value="on",
@@ -214,7 +214,8 @@ def _page(report: Report) -> str:
     rates = ", ".join(f"{kind} {rate / 1e9:.0f}" for kind, rate in report.rates.items())
     lines += [
         f"ratio: of the released loop's time to that of one student; of {report.format}: share of the matrix rate",
-        "products are counted as plain sums have them; Winograd's filtering (compiled, on CPUs) needs fewer: above 100%",
+        "products are counted as in plain sums; Winograd's filtering (compiled, on CPUs) needs fewer: above 100%",
+        "peak: what a step adds at its peak, by its tensors; by the process's pages where it is compiled on a CPU",
         "",
         f"{'part of a step':<30}{'ms':>9}{'±':>8}{'limit':>9}   (products alone, at the matrix rate)",
     ]

@@ -210,9 +210,10 @@ def machine_options(restarts: bool = True) -> Decorator:
                help=_DEVICE),
         option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",
                help="Number format of the networks' arithmetic."),
-        option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off"]), default="auto",
-               is_flag=False, flag_value="on",
-               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves."),
+        option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off", "graphs"]),
+               default="auto", is_flag=False, flag_value="on",
+               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves; graphs: on a GPU, and "
+               "record each step as CUDA graphs."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
         *([often] if restarts else []),

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from ignite_kd.bench.memory import PeakMemory, peak_of
+from ignite_kd.bench.memory import PeakMemory, peak_of, resident_peak_of
 
 MIB = 2**20
 
@@ -33,3 +33,17 @@ def test_what_the_backward_pass_keeps_and_makes_is_seen():
 def test_the_peak_of_a_piece_of_work_is_what_it_adds():
     given = torch.zeros(MIB // 4)
     assert peak_of(lambda: (given + 1) * 2, torch.device("cpu")) == 2 * MIB
+
+
+def test_pages_tell_the_same_of_large_blocks():
+    def work():
+        first = torch.ones(25 * MIB)  # 100 MiB
+        second = first + 1
+        del first
+        return second + 1  # two at a time
+
+    found = resident_peak_of(work)
+    assert found is None or 195 * MIB < found < 215 * MIB
+    work()
+    again = resident_peak_of(work)  # whatever was kept before
+    assert again is None or 195 * MIB < again < 215 * MIB
