@@ -212,8 +212,8 @@ def machine_options(restarts: bool = True) -> Decorator:
                help="Number format of the networks' arithmetic."),
         option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off", "graphs"]),
                default="auto", is_flag=False, flag_value="on",
-               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves; graphs: on a GPU, and "
-               "record each step as CUDA graphs."),
+               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves; graphs: on a "
+               "GPU, with each step recorded as CUDA graphs."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
         *([often] if restarts else []),
