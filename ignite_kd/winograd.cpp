@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <omp.h>
 
 namespace {
@@ -246,40 +245,39 @@ int conv(const float* x, const float* weight, const int64_t* stride, int turned,
     const int64_t rows = rows_of_block(in, out), blocks = (maps.tiles + rows - 1) / rows;
     const int64_t u_row = PLANES * in, m_row = PLANES * out, v_plane = in * out + LANES;  // not a power of two
     const int64_t by_out = stride[turned ? 1 : 0], by_in = stride[turned ? 0 : 1];
-    const Room v = room(PLANES * v_plane);
-    int failed = !v;
-#pragma omp parallel reduction(|| : failed)
+    const int64_t own = rows * (u_row + m_row) + 36 * in + 9 * GROUP * out;
+    const int threads = omp_get_max_threads();
+    const Room v = room(PLANES * v_plane), work = room(threads * own);
+    if (!v || !work) return 1;
+#pragma omp parallel num_threads(threads)
     {
-        const Room u = room(rows * u_row), m = room(rows * m_row), edge = room(36 * in);
-        const Room taps = room(GROUP * 9 * out);
-        failed = failed || !u || !m || !edge || !taps;
-        if (!failed && v) {
+        float* u = &work[omp_get_thread_num() * own];
+        float *m = u + rows * u_row, *edge = m + rows * m_row, *taps = edge + 36 * in;
 #pragma omp for schedule(static)
-            for (int64_t c = 0; c < in; c += GROUP) {
-                for (int tap = 0; tap < 9; ++tap) {
-                    const int i = turned ? 2 - tap / 3 : tap / 3, j = turned ? 2 - tap % 3 : tap % 3;
-                    const float* from = weight + c * by_in + i * stride[2] + j * stride[3];
-                    for (int64_t k = 0; k < out; ++k)
-                        for (int64_t g = 0; g < GROUP; ++g)
-                            taps[(g * 9 + tap) * out + k] = from[k * by_out + g * by_in];
-                }
-                for (int64_t g = 0; g < GROUP; ++g)
-                    for (int64_t k = 0; k < out; k += LANES)
-                        transform<Weight>(&taps[g * 9 * out + k], 3 * out, out, &v[(c + g) * out + k], 6 * v_plane,
-                                          v_plane);
+        for (int64_t c = 0; c < in; c += GROUP) {
+            for (int tap = 0; tap < 9; ++tap) {
+                const int i = turned ? 2 - tap / 3 : tap / 3, j = turned ? 2 - tap % 3 : tap % 3;
+                const float* from = weight + c * by_in + i * stride[2] + j * stride[3];
+                for (int64_t k = 0; k < out; ++k)
+                    for (int64_t g = 0; g < GROUP; ++g)
+                        taps[(g * 9 + tap) * out + k] = from[k * by_out + g * by_in];
             }
+            for (int64_t g = 0; g < GROUP; ++g)
+                for (int64_t k = 0; k < out; k += LANES)
+                    transform<Weight>(&taps[g * 9 * out + k], 3 * out, out, &v[(c + g) * out + k], 6 * v_plane,
+                                      v_plane);
+        }
 #pragma omp for schedule(static)
-            for (int64_t b = 0; b < blocks; ++b) {
-                const int64_t first = b * rows, count = std::min(rows, maps.tiles - first);
-                const int64_t filled = (count + ROWS - 1) / ROWS * ROWS;
-                transform_in<Input>(x, maps, in, first, count, rows, edge.get(), u.get());
-                for (int f = 0; f < PLANES; ++f)
-                    multiply<false>(&u[f * in], u_row, 1, filled, &v[f * v_plane], out, out, &m[f * out], m_row, in);
-                transform_out(m.get(), maps, out, first, count, y);
-            }
+        for (int64_t b = 0; b < blocks; ++b) {
+            const int64_t first = b * rows, count = std::min(rows, maps.tiles - first);
+            const int64_t filled = (count + ROWS - 1) / ROWS * ROWS;
+            transform_in<Input>(x, maps, in, first, count, rows, edge, u);
+            for (int f = 0; f < PLANES; ++f)
+                multiply<false>(&u[f * in], u_row, 1, filled, &v[f * v_plane], out, out, &m[f * out], m_row, in);
+            transform_out(m, maps, out, first, count, y);
         }
     }
-    return failed;
+    return 0;
 }
 
 // The gradient of the weights, with strides as above, of x [n, h, w, in] and dy [n, h, w, out].
@@ -288,48 +286,47 @@ int conv_weight(const float* x, const float* dy, float* dweight, const int64_t* 
     const Maps maps(n, h, w);
     const int64_t rows = rows_of_block(in, out), blocks = (maps.tiles + rows - 1) / rows;
     const int64_t u_row = PLANES * in, m_row = PLANES * out, v_plane = in * out + LANES;  // not a power of two
+    const int64_t own = rows * (u_row + m_row) + 36 * std::max(in, out) + (PLANES + 9 * GROUP) * out;
     const int threads = omp_get_max_threads();
-    const Room sums = room(threads * PLANES * v_plane);  // of each thread its own, added in their order
-    int failed = !sums;
-#pragma omp parallel num_threads(threads) reduction(|| : failed)
+    const Room sums = room(threads * PLANES * v_plane), work = room(threads * own);  // sums are added in their order
+    if (!sums || !work) return 1;
+#pragma omp parallel num_threads(threads)
     {
-        const Room u = room(rows * u_row), m = room(rows * m_row), edge = room(36 * std::max(in, out));
-        const Room total = room(PLANES * out), taps = room(GROUP * 9 * out);
-        failed = failed || !u || !m || !edge || !total || !taps;
-        if (!failed && sums) {
-            float* own = &sums[omp_get_thread_num() * PLANES * v_plane];
-            std::memset(own, 0, PLANES * v_plane * sizeof(float));
+        const int thread = omp_get_thread_num(), team = omp_get_num_threads();
+        float* u = &work[thread * own];
+        float *m = u + rows * u_row, *edge = m + rows * m_row, *total = edge + 36 * std::max(in, out);
+        float *taps = total + PLANES * out, *mine = &sums[thread * PLANES * v_plane];
+        std::memset(mine, 0, PLANES * v_plane * sizeof(float));
 #pragma omp for schedule(static)
-            for (int64_t b = 0; b < blocks; ++b) {
-                const int64_t first = b * rows, count = std::min(rows, maps.tiles - first);
-                transform_in<Input>(x, maps, in, first, count, rows, edge.get(), u.get());
-                transform_in<OutputGradient>(dy, maps, out, first, count, rows, edge.get(), m.get());
+        for (int64_t b = 0; b < blocks; ++b) {
+            const int64_t first = b * rows, count = std::min(rows, maps.tiles - first);
+            transform_in<Input>(x, maps, in, first, count, rows, edge, u);
+            transform_in<OutputGradient>(dy, maps, out, first, count, rows, edge, m);
+            for (int f = 0; f < PLANES; ++f)
+                multiply<true>(&u[f * in], 1, u_row, in, &m[f * out], m_row, out, mine + f * v_plane, out, count);
+        }
+#pragma omp for schedule(static)
+        for (int64_t c = 0; c < in; c += GROUP) {
+            for (int64_t g = 0; g < GROUP; ++g) {
                 for (int f = 0; f < PLANES; ++f)
-                    multiply<true>(&u[f * in], 1, u_row, in, &m[f * out], m_row, out, own + f * v_plane, out, count);
+                    for (int64_t k = 0; k < out; k += LANES) {
+                        const float* from = &sums[f * v_plane + (c + g) * out + k];
+                        Vec sum = load(from);
+                        for (int p = 1; p < team; ++p) sum += load(from + p * PLANES * v_plane);
+                        store(&total[f * out + k], sum);
+                    }
+                for (int64_t k = 0; k < out; k += LANES)
+                    transform<WeightGradient>(&total[k], 6 * out, out, &taps[g * 9 * out + k], 3 * out, out);
             }
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < in; c += GROUP) {
-                for (int64_t g = 0; g < GROUP; ++g) {
-                    for (int f = 0; f < PLANES; ++f)
-                        for (int64_t k = 0; k < out; k += LANES) {
-                            const float* from = &sums[f * v_plane + (c + g) * out + k];
-                            Vec sum = load(from);
-                            for (int p = 1; p < threads; ++p) sum += load(from + p * PLANES * v_plane);
-                            store(&total[f * out + k], sum);
-                        }
-                    for (int64_t k = 0; k < out; k += LANES)
-                        transform<WeightGradient>(&total[k], 6 * out, out, &taps[g * 9 * out + k], 3 * out, out);
-                }
-                for (int tap = 0; tap < 9; ++tap) {
-                    float* to = dweight + c * stride[1] + tap / 3 * stride[2] + tap % 3 * stride[3];
-                    for (int64_t k = 0; k < out; ++k)
-                        for (int64_t g = 0; g < GROUP; ++g)
-                            to[k * stride[0] + g * stride[1]] = taps[(g * 9 + tap) * out + k];
-                }
+            for (int tap = 0; tap < 9; ++tap) {
+                float* to = dweight + c * stride[1] + tap / 3 * stride[2] + tap % 3 * stride[3];
+                for (int64_t k = 0; k < out; ++k)
+                    for (int64_t g = 0; g < GROUP; ++g)
+                        to[k * stride[0] + g * stride[1]] = taps[(g * 9 + tap) * out + k];
             }
         }
     }
-    return failed;
+    return 0;
 }
 
 }

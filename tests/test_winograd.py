@@ -74,6 +74,22 @@ def test_all_of_a_block_and_of_many_blocks_are_done():
         assert close(found, F.conv2d(x.double(), weight.double(), padding=1))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_any_number_of_threads_will_do(threads):
+    x, weight, towards = maps(9, 16, 8, 8), maps(32, 16, 3, 3).requires_grad_(), maps(9, 32, 8, 8)
+    wanted = torch.autograd.grad(F.conv2d(x, weight, padding=1), weight, towards)[0].double()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with Winograd():
+            y = F.conv2d(x, weight, padding=1)
+        found = torch.autograd.grad(y, weight, towards)[0]
+    finally:
+        torch.set_num_threads(before)
+    assert close(found, wanted)
+    assert close(y, F.conv2d(x.double(), weight.double(), padding=1))
+
+
 def test_it_is_the_same_to_the_bit_each_time():
     x, weight = maps(20, 32, 8, 8), maps(32, 32, 3, 3).requires_grad_()
     results = []
