@@ -35,8 +35,11 @@ class Winograd(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.conv2d and _fits(*args, **kwargs):
-            return _biased(*args, **kwargs)
+        if func is F.conv2d:
+            # `input` is its name for the maps
+            named = {"x" if name == "input" else name: value for name, value in kwargs.items()}
+            if _fits(*args, **named):
+                return _biased(*args, **named)
         return func(*args, **kwargs)
 
 
@@ -68,6 +71,10 @@ def _fits(
     once = (1, (1, 1), [1, 1])
     if x.dim() != 4 or tuple(weight.shape[2:]) != (3, 3) or groups != 1:
         return False
+    if x.shape[1] != weight.shape[1] or not (
+        bias is None or (bias.shape == weight.shape[:1] and bias.dtype == x.dtype)
+    ):
+        return False  # torch's own sum says what is wrong
     (height, width), (out, channels) = x.shape[2:], weight.shape[:2]
     tiles = -(-height // 4) * -(-width // 4)
     return (
@@ -170,6 +177,7 @@ def _sums() -> ctypes.CDLL:
         library = Path(folder) / "winograd.so"
         command = [
             str(compiler()),
+            "-std=c++17",  # not yet the default of g++ 10
             "-O3",
             "-march=native",
             "-fopenmp",

@@ -126,6 +126,23 @@ def test_what_does_not_fit_is_done_as_before(x, weight, settings, calls):
     assert not calls
 
 
+@pytest.mark.parametrize(
+    ("channels", "bias"),
+    [(32, None), (8, None), (16, torch.zeros(1)), (16, torch.zeros(16, dtype=torch.float64))],
+)
+def test_what_torch_refuses_is_refused(channels, bias, calls):
+    """Weights of other channels would read beyond the end of the maps."""
+    with Winograd(), pytest.raises(RuntimeError):
+        F.conv2d(maps(2, channels, 8, 8), maps(16, 16, 3, 3), bias, padding=1)
+    assert not calls
+
+
+def test_arguments_may_be_named(calls):
+    with Winograd():
+        F.conv2d(input=maps(2, 16, 8, 8), weight=maps(16, 16, 3, 3), padding=1)
+    assert calls == ["conv"]
+
+
 def test_bfloat16_is_left_alone(calls):
     with torch.autocast("cpu", torch.bfloat16), Winograd():
         F.conv2d(maps(2, 16, 8, 8), maps(16, 16, 3, 3), padding=1)
