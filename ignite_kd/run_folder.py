@@ -59,13 +59,26 @@ def identity_of(plan: Plan) -> dict[str, Any]:
 def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The record of the run in `folder`; an error where the arguments would not lead to its result."""
     record = RunRecord(folder).load()
-    before = record.get("identity")
-    if not isinstance(before, dict):
+    if not _can_be_gone_on_with(record):
         raise UserError(f"{folder / 'run.json'} is no run's record; choose another --output-dir.")
-    changed = changes(before, identity)
+    changed = changes(record["identity"], identity)
     if changed:
         raise UserError(f"{folder} cannot be resumed with other arguments: {'; '.join(changed)}.")
     return record
+
+
+def _can_be_gone_on_with(record: dict[str, Any]) -> bool:
+    """Whether what a resumed training takes from the record is of the right kind, where it is there."""
+    identity, data, processes = record.get("identity"), record.get("data", {}), record.get("processes", [1])
+    if not (isinstance(identity, dict) and isinstance(data, dict) and isinstance(processes, list) and processes):
+        return False
+    split = data.get("split", {})
+    return (
+        isinstance(identity.get("recipe", {}), dict)
+        and isinstance(split, dict)
+        and isinstance(split.get("seed"), int | None)
+        and isinstance(record.get("seconds", 0), int | float)
+    )
 
 
 def changes(before: dict[str, Any], identity: dict[str, Any]) -> list[str]:

@@ -69,6 +69,24 @@ def test_what_an_older_version_did_not_know_was_as_it_is_by_default(tmp_path):
             run_folder.refuse_changes(tmp_path, changed.identity())
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"identity": {"recipe": 5}},
+        {"data": None},
+        {"data": {"split": "x"}},
+        {"data": {"split": {"seed": "x"}}},
+        {"processes": 2},
+        {"processes": []},
+        {"seconds": None},
+    ],
+)
+def test_a_record_with_damaged_entries_is_refused(tmp_path, damage):
+    record(tmp_path, **({"identity": PLAN.identity()} | damage))
+    with pytest.raises(UserError, match=r"run\.json is no run's record"):
+        run_folder.refuse_changes(tmp_path, PLAN.identity())
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_a_file_that_is_no_record_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)

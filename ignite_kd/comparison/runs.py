@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,11 @@ def _of_file(path: str) -> Run:
     if card is None:
         return Run(**about)
     about |= {"which": card.get("which") or "last", "epochs": card.get("epoch") or card.get("epochs")}
-    record = RunRecord(str(card["run"])).load() if card.get("run") else {}
-    if record.get("plan") and record.get("results") == card.get("results"):  # another run may stand there by now
-        return Run(**about, **_recorded(record, RunRecord(str(card["run"])).read()))
+    if card.get("run"):
+        with suppress(UserError, KeyError, TypeError, AttributeError, ValueError):  # damaged: the card tells most
+            record = RunRecord(str(card["run"])).load()
+            if record.get("plan") and record.get("results") == card.get("results"):  # another run may stand there now
+                return Run(**about, **_recorded(record, RunRecord(str(card["run"])).read()))
     return Run(
         **about,
         dataset=card.get("dataset"),

@@ -106,6 +106,6 @@ class History:
 
 def _record(folder: Path) -> dict[str, Any]:
     record = RunRecord(folder).load()
-    if not {"plan", "data"} <= record.keys():
+    if not all(isinstance(record.get(part), dict) for part in ("plan", "data")):
         raise UserError(f"{folder} is no run's folder (no plan in run.json); name the folder of a training.")
     return record

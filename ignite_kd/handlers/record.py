@@ -52,7 +52,7 @@ class RunRecord:
         path = self.folder / "metrics.jsonl"
         try:
             return [dict(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
-        except (ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise UserError(f"{path} is damaged; restore it, or take it away to go on without its epochs.") from None
 
     def truncate(self, epoch: int) -> None:

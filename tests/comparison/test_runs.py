@@ -134,6 +134,15 @@ def test_a_damaged_record_is_one_line(damage):
         load_run("run")
 
 
+@pytest.mark.parametrize("damage", [{"plan": {}}, {"plan": 5}, {"identity": "x"}, {"seconds": "x"}])
+def test_weights_whose_run_has_a_damaged_record_have_their_card(damage):
+    results = {"test": {"last": 0.8}}
+    run_folder(record=RECORD | {"results": results} | damage)
+    save_weights("net.th", network().state_dict(), {"model": "mlp_8", "run": "run", "results": results, "seed": 3})
+    run = load_run("net.th")
+    assert (run.model, run.results, run.seed) == ("mlp_8", results, 3)
+
+
 def test_a_folder_of_runs_names_them():
     Path("all").mkdir()
     run_folder("all/kd")

@@ -61,9 +61,10 @@ def test_what_is_not_there_is_said(run_folder, tmp_path):
     shutil.rmtree(without / "history")
     with pytest.raises(UserError, match="kept no epochs; train it again with --keep-epochs"):
         History(without)
-    (without / "run.json").write_text("[]")
-    with pytest.raises(UserError, match="is no run's folder"):
-        History(without)
+    for record in ("[]", '{"plan": 5, "data": {}}', '{"plan": {}, "data": null}'):
+        (without / "run.json").write_text(record)
+        with pytest.raises(UserError, match="is no run's folder"):
+            History(without)
 
 
 def test_weights_of_another_network_are_refused(run_folder, tmp_path):

@@ -145,3 +145,9 @@ def test_damaged_metrics_are_named(tmp_path, content):
     (tmp_path / "metrics.jsonl").write_text(content)
     with pytest.raises(UserError, match=r"metrics\.jsonl is damaged; restore it"):
         RunRecord(tmp_path).read()
+
+
+def test_metrics_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged; restore it"):
+        RunRecord(tmp_path).read()
