@@ -48,7 +48,7 @@ def with_fewer_products(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         _sums()
     except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[0]
+        reason = ((getattr(error, "stderr", None) or "").strip() or str(error)).splitlines()[0]
         warnings.warn(f"convolutions of 3x3 run as they are: {reason}", stacklevel=2)
         return function
 
@@ -187,5 +187,5 @@ def _sums() -> ctypes.CDLL:
             str(library),
             str(source),
         ]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
         return ctypes.CDLL(str(library))

@@ -168,3 +168,14 @@ def test_without_a_working_compiler_all_runs_as_it_is(broken, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert with_fewer_products(len) is not len
+
+
+@pytest.mark.parametrize("words", [r"\n", r"\377\n", ""])
+def test_whatever_a_broken_compiler_says_is_told(words, tmp_path, monkeypatch):
+    broken = tmp_path / "c++"
+    broken.write_text(f"#!/bin/sh\nprintf '{words}' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(winograd, "compiler", lambda: str(broken))
+    winograd._sums.cache_clear()
+    with pytest.warns(UserWarning, match="convolutions of 3x3 run as they are: ."):
+        assert with_fewer_products(len) is len
