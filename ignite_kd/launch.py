@@ -39,6 +39,11 @@ def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return _share(named)
     if plans[0].processes == 1:
+        if max_restarts:
+            raise UserError(
+                "--max-restarts starts the processes of --nproc-per-node again, but there is one only; leave it out: "
+                "the same command with --resume auto goes on with a run that was killed."
+            )
         return _train(named)
     if max_restarts:
         named = {label: _in_one_folder(plan) for label, plan in named.items()}

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ignite_kd.launch import free_port
+from ignite_kd import recipes
+from ignite_kd.errors import UserError
+from ignite_kd.launch import free_port, launch
+from ignite_kd.plan import Plan
+from ignite_kd.terms import Term
 
 DISTURBED = Path(__file__).with_name("disturbed.py")
 ROOT = DISTURBED.parents[1]
@@ -57,6 +61,13 @@ def test_two_processes_make_one_run(undisturbed):
     lines = [json.loads(line) for line in (undisturbed / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [4, 8, 12]
     assert record(undisturbed)["status"] == "finished" and record(undisturbed)["processes"] == [2]
+
+
+def test_one_process_cannot_be_started_again(tmp_path):
+    plan = Plan(student="mlp_4", recipe=recipes.get("vid"), terms=(Term("ce"),), output_dir=str(tmp_path / "run"))
+    with pytest.raises(UserError, match="there is one only; leave it out"):
+        launch([plan], max_restarts=1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_killed_process_is_started_again_and_the_run_ends_with_the_same_bits(undisturbed, tmp_path):

@@ -194,12 +194,11 @@ def _page(report: Report) -> str:
     """The report of `bench step`, to be read."""
     task, machine = report.task, report.machine
     borrowed = f"; the released loop has this package's {', '.join(report.borrowed)}" if report.borrowed else ""
-    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
     compiled = ", compiled" if task["compiled"] else ""
     lines = [
         f"{task['teacher']} → {task['student']}, {' + '.join(task['loss'])}{borrowed}",
         f"batch {task['batch_size']} of {task['dataset']} ({task['images']} images), {task['precision']}{compiled}, "
-        f"{machine['device']}: {machine['name']}, {threads}, torch {machine['versions']['torch']}",
+        f"{machine['device']}: {machine['name']}, torch {machine['versions']['torch']}",
         f"medians of {task['rounds']} rounds of {task['steps']} steps; ± is the distance between the quartiles",
         "",
         f"{'':<24}{'ms/step':>10}{'±':>8}{'ratio':>8}{'of ' + report.format:>10}{'peak MiB':>10}",
