@@ -31,7 +31,8 @@ def peak_of(work: Callable[[], object], device: torch.device) -> int:
 def resident_peak_of(work: Callable[[], object]) -> int | None:
     """The same by the pages that the process holds, which sees into what is compiled too; None where Linux is not.
 
-    Each block has pages of its own meanwhile, and gives them back, as blocks do that nobody keeps (`allocation.py`).
+    Large blocks have pages of their own meanwhile and give them back, except in memory that was kept from before
+    (`allocation.py`): there, holes that freed blocks leave may count too.
     """
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
