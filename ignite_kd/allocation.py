@@ -35,14 +35,16 @@ def usual_allocation() -> Iterator[None]:
 
 def give_back_freed_memory() -> None:
     """What is free now goes back to the system."""
-    if platform.libc_ver()[0] == "glibc":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+    _glibc("malloc_trim", 0)
 
 
 def _set(values: dict[int, int]) -> None:
+    for name, value in values.items():
+        _glibc("mallopt", name, value)
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function of glibc; nothing where the C library is another."""
     if platform.libc_ver()[0] == "glibc":
         with suppress(OSError, AttributeError):
-            libc = ctypes.CDLL(None)
-            for name, value in values.items():
-                libc.mallopt(name, value)
+            getattr(ctypes.CDLL(None), function)(*arguments)
