@@ -32,7 +32,8 @@ class Machine:
 def student_plan(table: Table, cell: Cell, trial: int, teacher_path: str | None, scale: float, **settings: Any) -> Plan:
     """The training of a student. The trial is the seed of weights, order and augmentation."""
     column = table.columns[cell.column]
-    recipe = scaled(recipes.get(column.recipe or table.recipe), scale)
+    words = [column.recipe or table.recipe, *filter(None, [table.changes.get(cell.row)])]
+    recipe = scaled(recipes.get(",".join(words)), scale)
     terms = [dataclasses.replace(t, warm_up=_times(t.warm_up, scale)) for t in _terms(table, cell.row, column)]
     taught = len(terms) > 1
     return Plan(

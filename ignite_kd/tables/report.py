@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ignite_kd.handlers import plots
-from ignite_kd.tables.table import Cell, Table
+from ignite_kd.tables.table import TEACHER, Cell, Table
 from ignite_kd.tables.trial import Trial, mean_and_deviation
 
 __all__ = ["Summary", "markdown", "picture", "summaries"]
@@ -71,13 +71,17 @@ def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
 
 
 def markdown(table: Table, trials: Sequence[Trial]) -> str:
-    """A table a column of the published one."""
-    parts = [f"**{table.title}** (test accuracy in %, last epoch, mean ± standard deviation over trials)"]
+    """A table a column of the published one; one for all of a search, which does not look at the test set."""
     found = summaries(table, trials)
-    for column in table.columns:
-        mine = [summary for summary in found if summary.cell.column == column]
-        if mine:
-            parts.append(_column(column, mine))
+    students = [summary for summary in found if summary.cell.row != TEACHER]
+    if any(summary.validation is not None for summary in students) and all(s.mean is None for s in students):
+        parts = [f"**{table.title}** (validation accuracy in %, last epoch)", _search(table, students)]
+    else:
+        parts = [f"**{table.title}** (test accuracy in %, last epoch, mean ± standard deviation over trials)"]
+        for column in table.columns:
+            mine = [summary for summary in found if summary.cell.column == column]
+            if mine:
+                parts.append(_column(column, mine))
     if any(summary.scale != 1 for summary in found):
         parts.append("The schedule was shortened: these are not the published experiments.")
     parts.append(_protocol(table))
@@ -113,6 +117,32 @@ def _column(column: str, found: Sequence[Summary]) -> str:
                  ", ".join(summary.devices), summary.verdict)  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _search(table: Table, found: Sequence[Summary]) -> str:
+    """All columns side by side; bold is the best one of each row."""
+    shown = {(summary.cell.row, _of_scale(summary)): summary for summary in found}
+    rows = [row for row in table.rows if any(row == name for name, _ in shown)]
+    columns = list(dict.fromkeys(_of_scale(summary) for summary in found))
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for row in rows:
+        known = [shown[row, column].validation for column in columns if (row, column) in shown]
+        best = max((accuracy for accuracy in known if accuracy is not None), default=None)
+        cells = [_validated(shown.get((row, column)), best) for column in columns]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _of_scale(summary: Summary) -> str:
+    return summary.cell.column + ("" if summary.scale == 1 else f" (epochs × {summary.scale:g})")
+
+
+def _validated(summary: Summary | None, best: float | None) -> str:
+    if summary is None:
+        return ""
+    if summary.validation is None:
+        return "failed"
+    return f"**{summary.validation:.2f}**" if summary.validation == best else f"{summary.validation:.2f}"
 
 
 def _protocol(table: Table) -> str:

@@ -55,6 +55,7 @@ class Table:
     recipe: str
     columns: Mapping[str, Column]
     losses: Mapping[str, Sequence[str] | str]  # by row: terms beside the labels', as `--loss` has them, or BENCHMARK
+    changes: Mapping[str, str] = field(default_factory=dict)  # by row: what it changes in the recipe, `decay=0.1`
     teacher_recipe: str
     teacher_samples_per_class: int | None = None
     source: str = ""
@@ -138,6 +139,9 @@ def _table(content: Any) -> Table:
         raise ValueError("it has no columns or no rows")
     if TEACHER in table.losses:
         raise ValueError(f"the row '{TEACHER}' is there by itself")
+    for row in table.changes:
+        if row not in table.losses:
+            raise ValueError(f"'{row}' in changes is none of its rows, {', '.join(table.losses)}")
     for name in (table.name, *table.losses, *table.columns):  # of files and in Markdown
         if not re.fullmatch(r"\w[\w.:+-]*", name):
             raise ValueError(f"'{name}' should be a name of letters, digits, _ . : + and -")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from ignite_kd import tables
@@ -31,6 +33,16 @@ def test_a_cell_of_vids_table_learns_from_its_images():
     assert plan.terms == [Term("ce"), Term("vid", 0.1)]
     assert (plan.max_epochs, plan.recipe.milestones, plan.recipe.decay) == (200, (60, 120, 160), 0.2)
     assert plan_of("vid-cifar10", "vid:5000").recipe.validation_images == 0
+
+
+def test_a_row_may_change_the_recipe_of_its_column():
+    table = tables.get("vid-cifar10")
+    table = dataclasses.replace(table, changes={"vid": "learning_rate=0.05,gradient_norm=5"})
+    changed, other = (student_plan(table, Cell(row, "100"), 0, "t.th", 1.0) for row in ("vid", "kd"))
+    assert (changed.recipe.learning_rate, changed.recipe.gradient_norm) == (0.05, 5)
+    assert changed.recipe.validate_every == other.recipe.validate_every == 20  # of the column
+    assert (other.recipe.learning_rate, other.recipe.gradient_norm) == (0.1, 0)
+    assert changed.shared() == other.shared()  # they can learn together
 
 
 def test_a_student_alone_needs_no_teacher():

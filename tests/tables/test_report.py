@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from ignite_kd import tables
@@ -66,6 +68,24 @@ def test_markdown_has_a_table_a_column_in_the_tables_order():
         "| vid | 88.09 | 88.00 | 1 | -0.09 | 50.00 | 1.0 (of 2 at once) | a machine | within 0.5 |"
     ) < lines.index("| kd | 64.24 | 60.00 | 1 | -4.24 | 50.00 | 1.0 (of 2 at once) | a machine | outside |")
     assert "arXiv:1904.05835" in told and "last epoch" in told
+
+
+def test_a_search_is_one_table_of_validation_accuracies():
+    def candidate(row, column, validation):
+        return replace(trial(0, None, row=row, column=column), validation_accuracy=validation, error=None)
+
+    found = [candidate("kd", "500", 61.0), candidate("kd", "100", 62.25), candidate("vid", "100", 40.0)]
+    found.append(replace(trial(0, None, column="500"), validation_accuracy=None))
+    found.append(trial(0, 94.0, row="teacher"))
+    told = report.markdown(TABLE, found)
+    lines = told.splitlines()
+    assert "validation accuracy" in lines[0]
+    assert lines[2:6] == [
+        "| | 500 | 100 |",
+        "|---|---|---|",
+        "| kd | 61.00 | **62.25** |",
+        "| vid | failed | **40.00** |",
+    ]
 
 
 def test_a_picture_is_a_png(tmp_path):

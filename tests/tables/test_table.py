@@ -120,6 +120,7 @@ COLUMN = SHAPES["columns"]["30"]
         ({"columns": {"a/b": COLUMN}}, "'a/b' should be a name"),
         ({"columns": {"a:b": COLUMN, "a-b": COLUMN}}, "would have the same files"),
         ({"losses": {"teacher": []}}, "there by itself"),
+        ({"changes": {"kdd": "decay=0.1"}}, "'kdd' in changes is none of its rows"),
         ({"more": 1}, "'more'"),
     ],
 )
