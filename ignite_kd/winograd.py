@@ -45,11 +45,7 @@ class Winograd(TorchFunctionMode):
 
 def with_fewer_products(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function within `Winograd`; as it is, with a warning, where the sums cannot be compiled."""
-    try:
-        _sums()
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = ((getattr(error, "stderr", None) or "").strip() or str(error)).splitlines()[0]
-        warnings.warn(f"convolutions of 3x3 run as they are: {reason}", stacklevel=2)
+    if not _can_be_compiled():
         return function
 
     def inside(*arguments: Any) -> Any:
@@ -167,6 +163,18 @@ def _call(name: str, *arguments: Any, sizes: tuple[int, ...]) -> None:
     plain = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else a for a in arguments]
     if getattr(_sums(), name)(*plain, *map(ctypes.c_int64, sizes)):
         raise MemoryError(f"no memory for a convolution of {sizes}")
+
+
+@functools.cache
+def _can_be_compiled() -> bool:
+    """Asked, and warned of, once."""
+    try:
+        _sums()
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = ((getattr(error, "stderr", None) or "").strip() or str(error)).splitlines()[0]
+        warnings.warn(f"convolutions of 3x3 run as they are: {reason}", stacklevel=3)
+        return False
+    return True
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ignite_kd.cli.options import Decorator, GroupedCommand, option
+from ignite_kd.cli.options import Decorator, GroupedCommand, compile_option, option, precision_option
 
 if TYPE_CHECKING:
     from ignite_kd.bench.step import Report
@@ -65,23 +65,8 @@ def command(context: click.Context) -> int | None:
 )
 @option("--data-dir", group="Task", default="./data/", metavar="DIR", help="Where they would be.")
 @option("--batch-size", group="Task", default=128, type=click.IntRange(2), help="Images.")
-@option(
-    "--precision",
-    group="Task",
-    type=click.Choice(["fp32", "bf16", "tf32"]),
-    default="fp32",
-    help="Of this package; the released loop stays as it is.",
-)
-@option(
-    "--compile",
-    "compile_",
-    group="Task",
-    type=click.Choice(["auto", "on", "off", "graphs"]),
-    default="auto",
-    is_flag=False,
-    flag_value="on",
-    help="Compile this package's networks and heads; auto: as a training of 200 epochs decides.",
-)
+@precision_option("Task", "Of this package; the released loop stays as it is.")
+@compile_option("Task", "Compile this package's networks and heads; auto: as a training of 200 epochs decides.")
 @option(
     "--students",
     group="Measurement",

@@ -17,12 +17,14 @@ __all__ = [
     "all_of",
     "check_option",
     "command_line",
+    "compile_option",
     "data_options",
     "device_option",
     "folder_options",
     "given",
     "machine_options",
     "option",
+    "precision_option",
     "run_options",
     "seed_option",
     "students_options",
@@ -200,6 +202,15 @@ def check_option(group: str) -> Decorator:
     return option("--check", group=group, type=click.IntRange(0), default=4, metavar="N", help=words)
 
 
+def precision_option(group: str, words: str) -> Decorator:
+    return option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32", help=words)
+
+
+def compile_option(group: str, words: str) -> Decorator:
+    return option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off", "graphs"]),
+                  default="auto", is_flag=False, flag_value="on", help=words)  # fmt: skip
+
+
 def machine_options(restarts: bool = True) -> Decorator:
     """Where and how fast; `restarts`: whether processes that were killed can be started again."""
     group = "Machine"
@@ -208,12 +219,9 @@ def machine_options(restarts: bool = True) -> Decorator:
     return all_of(
         option("--device", group=group, default="auto", is_flag=False, flag_value="auto",
                help=_DEVICE),
-        option("--precision", group=group, type=click.Choice(["fp32", "bf16", "tf32"]), default="fp32",
-               help="Number format of the networks' arithmetic."),
-        option("--compile", "compile_", group=group, type=click.Choice(["auto", "on", "off", "graphs"]),
-               default="auto", is_flag=False, flag_value="on",
-               help="Compile networks and heads; auto: on a CPU, where that costs less than it saves; graphs: on a "
-               "GPU, with each step recorded as CUDA graphs."),
+        precision_option(group, "Number format of the networks' arithmetic."),
+        compile_option(group, "Compile networks and heads; auto: on a CPU, where that costs less than it saves; "
+                       "graphs: on a GPU, with each step recorded as CUDA graphs."),
         option("--nproc-per-node", group=group, type=click.IntRange(1), default=1,
                help="Processes that share each batch."),
         *([often] if restarts else []),
