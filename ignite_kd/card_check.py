@@ -8,9 +8,9 @@ from typing import Any
 
 from ignite_kd.cards import accuracy_of
 
-__all__ = ["Check"]
+__all__ = ["OTHER_ARITHMETIC", "Check"]
 
-_OTHER_ARITHMETIC = 2e-3  # of an accuracy: another number format or device decides some images otherwise
+OTHER_ARITHMETIC = 2e-3  # of an accuracy: another number format or device decides some images otherwise
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Check:
             precision,
             _machine(device),
         )
-        self.field(f"{part} accuracy", one, other, one == other if same else abs(told - found) <= _OTHER_ARITHMETIC)
+        self.field(f"{part} accuracy", one, other, one == other if same else abs(told - found) <= OTHER_ARITHMETIC)
 
     def line(self) -> str:
         """The verdict in a line."""

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ignite_kd import recipes
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write, digest_of
 
-__all__ = ["accuracy_of", "any_card", "card_of_run", "card_path", "read_card", "save_with_card"]
+__all__ = ["accuracy_in", "accuracy_of", "any_card", "card_of_run", "card_path", "read_card", "save_with_card"]
 
 # what others rely on; the rest of a card is for people
 _KINDS: dict[str, Any] = {"model": str, "num_classes": int, "dataset": str, "data": dict, "results": dict}
 _KINDS |= {"data.digest": str, "data.split": dict, "image_size": int, "views": str, "quirks": dict, "precision": str}
 _KINDS |= {"which": str, "device": str, "results.validation": dict, "results.test": dict}
-_KINDS |= {"epochs": int, "minutes": (int, float), "loss": list, "run": str}
+_KINDS |= {"epochs": int, "epoch": int, "recipe_changes": dict, "minutes": (int, float), "loss": list, "run": str}
 
 _WORDS: dict[Any, str] = {str: "a text", int: "a number", (int, float): "a number", dict: "an object", list: "a list"}
 
@@ -66,6 +68,7 @@ def card_of_run(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]
         "image_size": record.get("image_size"),
         "views": plan["recipe"].get("views"),
         "recipe": plan["recipe"]["name"],
+        "recipe_changes": recipes.changes_of(plan["recipe"]),
         "quirks": record["quirks"],
         "loss": [f"{t['factor']:g} {t['method']} {t['options'] or ''}".strip() for t in plan["terms"] if t["factor"]],
         "teacher": plan["teacher"],
@@ -77,6 +80,7 @@ def card_of_run(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]
         "device": record.get("device"),
         "minutes": round(record["seconds"] / 60, 2) if "seconds" in record else None,
         "versions": record["versions"],
+        "earlier": record.get("earlier", []),
         "date": time.strftime("%Y-%m-%d"),
         "run": str(folder),
     }
@@ -99,11 +103,16 @@ def save_with_card(path: str | Path, content: bytes, card: Mapping[str, Any]) ->
 
 def accuracy_of(card: Mapping[str, Any], part: str) -> float | None:
     """The accuracy that a card claims on `test` or `validation`; None where it claims none."""
-    result: Any = card.get("results")
-    for key in (part, card.get("which") or "last"):
+    return accuracy_in(card.get("results"), part, card.get("which") or "last")
+
+
+def accuracy_in(results: Any, part: str, which: str) -> float | None:
+    """The accuracy of the `last` or the `best` epoch that results hold; None where they hold none."""
+    result = results
+    for key in (part, which):
         result = result.get(key) if isinstance(result, dict) else None
     result = result.get("accuracy") if isinstance(result, dict) else result
-    return float(result) if isinstance(result, (int, float)) else None
+    return float(result) if isinstance(result, (int, float)) and math.isfinite(result) else None
 
 
 def _problem(card: dict[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from ignite_kd.errors import RunFailed
 from ignite_kd.plan import Plan
@@ -43,7 +44,9 @@ def train(sessions: Sequence[Session]) -> int:
     try:
         begun = [session for session in sessions if session.begin()]
         for session in begun:
-            session.note(classmates=[str(other.folder) for other in sessions if other is not session])
+            known = {Path(folder).name: folder for folder in session.before.get("classmates", [])}
+            known |= {other.folder.name: str(other.folder) for other in sessions if other is not session}
+            session.note(classmates=list(known.values()))
         ready = []
         with sessions[0].stopping as stopping:
             for session in begun:
@@ -56,11 +59,14 @@ def train(sessions: Sequence[Session]) -> int:
     finally:
         for session in sessions:
             session.console.close()
-    statuses = [session.finish() for session in begun if session not in failures]
+    status = max((session.finish() for session in begun if session not in failures), default=0)
     if failures:
         names = ", ".join(session.label for session in failures)
-        raise RunFailed(f"{len(failures)} of {len(sessions)} students failed: {names}; the others went on.")
-    return max(statuses, default=0)
+        told = f"{len(failures)} of {len(sessions)} students failed: {names}; the others went on."
+        if not status:
+            raise RunFailed(told)
+        sessions[0].say(f"warning: {told}")  # these were stopped, and can be gone on with
+    return status
 
 
 def _learn(sessions: Sequence[Session], failed: Callable[[Session, Exception], None]) -> None:

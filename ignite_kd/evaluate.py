@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ignite_kd import data, models
+from ignite_kd import data, models, recipes
 from ignite_kd.card_check import Check
 from ignite_kd.cards import accuracy_of, any_card
 from ignite_kd.data.folder import folder_to_evaluate
@@ -263,9 +263,15 @@ def _disagreements(found: Loaded, part: str, accuracy: float) -> Iterable[str]:
 def _told(card: dict[str, Any]) -> str:
     """What a card says, in a line."""
     parts = [str(card.get("model", "some network"))]
+    said = dict(card)
+    if card.get("recipe") is not None:
+        said["recipe"] = recipes.told(str(card["recipe"]), card.get("recipe_changes") or {})
+    epoch, epochs = card.get("epoch"), card.get("epochs")
+    if epoch is not None and epoch != epochs:
+        said["epochs"] = f"{epoch} of {epochs}"
     for name, words in (("dataset", "on {}"), ("recipe", "recipe {}"), ("epochs", "epochs {}"), ("seed", "seed {}")):
-        if card.get(name) is not None:
-            parts.append(words.format(card[name]))
+        if said.get(name) is not None:
+            parts.append(words.format(said[name]))
     if card.get("teacher"):
         parts.append(f"taught by {card['teacher']} ({' + '.join(map(str, card.get('loss') or ()))})")
     for part in ("validation", "test"):

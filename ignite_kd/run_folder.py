@@ -70,7 +70,10 @@ def refuse_changes(folder: Path, identity: dict[str, Any]) -> dict[str, Any]:
 def _can_be_gone_on_with(record: dict[str, Any]) -> bool:
     """Whether what a resumed training takes from the record is of the right kind, where it is there."""
     identity, data, processes = record.get("identity"), record.get("data", {}), record.get("processes", [1])
+    earlier, classmates = record.get("earlier", []), record.get("classmates", [])
     if not (isinstance(identity, dict) and isinstance(data, dict) and isinstance(processes, list) and processes):
+        return False
+    if not (isinstance(earlier, list) and isinstance(classmates, list) and all(isinstance(c, str) for c in classmates)):
         return False
     split = data.get("split", {})
     return (

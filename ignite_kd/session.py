@@ -13,7 +13,7 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
-from ignite_kd import heads, loaders, models, run_folder
+from ignite_kd import heads, loaders, models, recipes, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
@@ -158,6 +158,7 @@ class Session:
             identity=self.identity,
             plan=asdict(self.plan),
             processes=self._processes_so_far(),
+            earlier=self._earlier(),
             command=self.plan.command,
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
@@ -426,6 +427,13 @@ class Session:
     def _seconds_so_far(self) -> float:
         return float(round(self._spent + time.monotonic() - self._started, 3))
 
+    def _earlier(self) -> list[dict[str, Any]]:
+        """What was used before this session took the training up, where that was something else."""
+        now = {"command": self.plan.command, "versions": versions(), "device": name_of(self.device)}
+        before = {name: self.before[name] for name in now if name in self.before}
+        known = list(self.before.get("earlier", []))
+        return known if not before or before == now or before in known else [*known, before]
+
     def _processes_so_far(self) -> list[int]:
         """How many there were, one number each time that this changed: one alone means results to the bit."""
         before = list(self.before.get("processes", []))
@@ -445,5 +453,6 @@ class Session:
         self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}")
         self.say(f"loss     {' + '.join(str(term) for term in plan.terms if term.factor)}")
         quirks = ", ".join(self.recipe.quirks()) or "none"
-        self.say(f"recipe   {self.recipe.name}; quirks of the released code that are on: {quirks}")
+        recipe = recipes.told(self.recipe.name, recipes.changes_of(asdict(self.recipe)))
+        self.say(f"recipe   {recipe}; quirks of the released code that are on: {quirks}")
         self.say(f"folder   {self.folder}")

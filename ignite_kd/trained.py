@@ -51,11 +51,12 @@ class Trained:
         return known or (self.card or {}).get("image_size")
 
 
-def from_file(path: str, card: dict[str, Any] | None, model: str | None = None) -> Trained:
-    """The weights in `path`, of this package or of another code; `model` is the network where that is known."""
+def from_file(path: str, card: dict[str, Any] | None, model: str | None = None, option: str = "--model") -> Trained:
+    """The weights in `path`, of this package or of another code; `model` is the network where that is known, `option`
+    what a user can say it with."""
     content = read(path)
     known = recognise(content.state) or recognise(rename(content).state)
-    name, named_by = (model, "--model") if model else name_of(path, card, known, "--model")
+    name, named_by = (model, "--model") if model else name_of(path, card, known, option)
     return Trained(path, content, card, known, name, named_by)
 
 

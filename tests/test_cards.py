@@ -46,6 +46,7 @@ def test_any_file_may_have_a_card(tmp_path):
         ({"results": {"test": {"last": 0.5, "best": 0.6}}, "which": "best"}, 0.6),
         ({"results": {"test": {"best": 0.6}}}, None),
         ({"results": {"test": None}}, None),
+        ({"results": {"test": {"last": float("nan")}}}, None),
         ({"results": None}, None),
         ({}, None),
     ],

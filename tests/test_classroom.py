@@ -125,6 +125,15 @@ def test_a_finished_one_is_left_alone_while_others_go_on(plan, capsys):
     assert [session.student.state.iteration for session in sessions[1:]] == [12, 12]
 
 
+def test_who_learned_beside_a_student_is_remembered_when_it_goes_on_alone(plan, tmp_path):
+    named = classmates(three(plan))
+    assert run(list(named.values()))[0] == 0
+    longer = dataclasses.replace(named[LABELS[0]], max_epochs=4, resume="auto")
+    assert run([longer])[0] == 0
+    record = json.loads((tmp_path / "run" / LABELS[0] / "run.json").read_text())
+    assert record["classmates"] == [str(tmp_path / "run" / other) for other in LABELS[1:]]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_one_that_fails_is_told_of_and_the_others_end_as_alone(plan, alone, tmp_path, capsys):
     with sessions_of(classmates(three(plan))) as sessions:

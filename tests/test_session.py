@@ -8,6 +8,7 @@ from ignite.engine import Events
 from torch import nn
 
 from ignite_kd import data, models, recipes
+from ignite_kd.cards import read_card
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
@@ -227,6 +228,27 @@ def test_the_time_of_a_run_that_was_killed_counts(plan, tmp_path):
     assert resumed.run() == 0
     resumed.close()
     assert 1000 < json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] < 1100
+
+
+def test_what_a_run_was_begun_on_is_not_forgotten_where_it_ends_elsewhere(plan, tmp_path):
+    session = Session(plan)
+    session.student.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        session.run()
+    session.close()
+    record = tmp_path / "run" / "run.json"
+    begun = json.loads(record.read_text())
+    assert begun["earlier"] == []
+    record.write_text(json.dumps(begun | {"device": "another machine", "command": "the first"}))
+    for max_epochs in (2, 3):  # the third session finds the second's machine
+        resumed = Session(dataclasses.replace(plan, resume="auto", max_epochs=max_epochs))
+        assert resumed.run() == 0
+        resumed.close()
+    ended = json.loads(record.read_text())
+    assert ended["earlier"] == [{"device": "another machine", "command": "the first", "versions": begun["versions"]}]
+    assert ended["device"] == begun["device"]
+    assert len(begun["versions"]["ignite-kd source"]) == 12
+    assert read_card(plan.state_dict_path)["earlier"] == ended["earlier"]
 
 
 @pytest.mark.parametrize(("edge", "single"), [(16, False), (8, True)])

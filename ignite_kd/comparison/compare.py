@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import torch
 from torch import nn
 
 from ignite_kd import models
+from ignite_kd.card_check import OTHER_ARITHMETIC
+from ignite_kd.cards import accuracy_in
 from ignite_kd.comparison.agreement import agreement
 from ignite_kd.comparison.calibration import calibration
 from ignite_kd.comparison.cka import LinearCKA
@@ -130,7 +131,7 @@ def _teachers(runs: dict[str, Run], teacher: str | None) -> tuple[dict[str, tupl
             notes.append(problem)
     some = next(iter(found.values()), None)
     if some is not None:  # who had none is held against it all the same
-        found |= {key: some for key, run in runs.items() if run.teacher is None and key not in found}
+        found |= {key: some for key, run in runs.items() if not run.is_taught and key not in found}
     return found, notes
 
 
@@ -160,22 +161,16 @@ def _network(run: Run, shown: HeldOut) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _accuracy(run: Run, part: str, which: str) -> float | None:
-    value = (run.results.get(part) or {}).get(which)
-    value = value.get("accuracy") if isinstance(value, dict) else value
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
-
-
 def _recorded(run: Run) -> Recorded:
     return Recorded(
         loss=run.loss,
         epochs=run.epochs,
         planned=run.planned,
         minutes=None if run.seconds is None else run.seconds / 60,
-        validation_last=_accuracy(run, "validation", "last"),
-        validation_best=_accuracy(run, "validation", "best"),
-        test_last=_accuracy(run, "test", "last"),
-        test_best=_accuracy(run, "test", "best"),
+        validation_last=accuracy_in(run.results, "validation", "last"),
+        validation_best=accuracy_in(run.results, "validation", "best"),
+        test_last=accuracy_in(run.results, "test", "last"),
+        test_best=accuracy_in(run.results, "test", "best"),
     )
 
 
@@ -183,9 +178,10 @@ def _remarks(run: Run, row: Row, on: str, shown: HeldOut) -> list[str]:
     found: list[Any] = []
     if run.status not in (None, "finished"):
         found.append(f"{row.name}: {run.status}; its weights are those after {run.epochs} of {run.planned} epochs")
-    claim = _accuracy(run, on, run.which)
+    claim = accuracy_in(run.results, on, run.which)
+    tolerance = _ROUNDING if run.precision in (None, "fp32") else OTHER_ARITHMETIC  # here all is float32
     if run.status in (None, "finished") and claim is not None and shown.images == shown.of:
         whole = on == "test" or run.data.get("split", {}).get("validation") == shown.images
-        if whole and abs(claim - row.accuracy) > _ROUNDING:
+        if whole and abs(claim - row.accuracy) > tolerance:
             found.append(f"{row.name} says {on} accuracy {claim:.2%}, but {row.accuracy:.2%} was measured")
     return found

@@ -13,9 +13,9 @@ from ignite_kd.cards import read_card
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.handlers import RunRecord
-from ignite_kd.layouts import Content, read, rename
-from ignite_kd.recognise import Known, name_of, recognise
-from ignite_kd.trained import last_weights
+from ignite_kd.layouts import Content, read
+from ignite_kd.recognise import Known
+from ignite_kd.trained import from_file, last_weights
 
 __all__ = ["Run", "load_run", "short_names", "teacher_of"]
 
@@ -38,7 +38,9 @@ class Run:
     loss: str | None = None
     recipe: str | None = None  # its name
     seed: int | None = None
-    teacher: str | None = None  # the file
+    precision: str | None = None
+    taught_by: str | None = None  # the teacher's network
+    teacher: str | None = None  # its file
     teacher_sha256: str | None = None
     status: str | None = None
     which: str = "last"  # of its results, those of these weights
@@ -47,6 +49,10 @@ class Run:
     seconds: float | None = None
     results: dict[str, Any] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_taught(self) -> bool:
+        return self.taught_by is not None or self.teacher is not None
 
 
 def load_run(path: str, weights: bool = True) -> Run:
@@ -64,7 +70,8 @@ def load_run(path: str, weights: bool = True) -> Run:
 def teacher_of(run: Run) -> tuple[str | None, str | None]:
     """(the file of the teacher that the record names, what is the matter with it)."""
     if run.teacher is None:
-        return None, None
+        unnamed = f"{run.path}: its card does not say which {run.taught_by} taught it; name it with --teacher FILE"
+        return None, unnamed if run.is_taught else None
     words = f"{run.path}: its teacher {run.teacher}"
     if not Path(run.teacher).is_file():
         return None, f"{words} is not there; name it with --teacher FILE"
@@ -108,10 +115,11 @@ def _of_folder(folder: Path, with_weights: bool) -> Run:
 
 
 def _of_file(path: str) -> Run:
-    content, card = read(path), read_card(path)
-    known = recognise(content.state) or recognise(rename(content).state)
-    name, _ = name_of(path, card, known, 'in a card beside it, as "model",')
-    about: dict[str, Any] = {"path": path, "weights": path, "model": name, "content": content, "known": known}
+    card = read_card(path)
+    found = from_file(path, card, option='in a card beside it, as "model",')
+    about: dict[str, Any] = {
+        "path": path, "weights": path, "model": found.name, "content": found.content, "known": found.known,
+    }  # fmt: skip
     if card is None:
         return Run(**about)
     about |= {"which": card.get("which") or "last", "epochs": card.get("epoch") or card.get("epochs")}
@@ -124,12 +132,15 @@ def _of_file(path: str) -> Run:
         **about,
         dataset=card.get("dataset"),
         data=card.get("data") or {},
-        image_size=known.options.get("image_size") if known else None,
+        image_size=found.image_size() if card.get("dataset") in (None, "folder") else None,
         normalisation=_normalisation(card.get("dataset"), (card.get("quirks") or {}).get("normalisation")),
         views=card.get("views") or "usual",
         loss=" + ".join(map(str, card.get("loss") or ())) or None,
         recipe=card.get("recipe"),
         seed=card.get("seed"),
+        precision=card.get("precision"),
+        taught_by=card.get("teacher"),
+        seconds=None if card.get("minutes") is None else 60 * float(card["minutes"]),
         planned=card.get("epochs"),
         results=card.get("results") or {},
     )
@@ -149,6 +160,8 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "loss": " + ".join(f"{term['factor']:g} {term['method']}" for term in terms),
         "recipe": plan["recipe"].get("name"),
         "seed": plan.get("seed"),
+        "precision": plan.get("precision"),
+        "taught_by": plan.get("teacher"),
         "teacher": plan.get("teacher_path"),
         "teacher_sha256": (record.get("identity") or {}).get("teacher_sha256"),
         "status": record.get("status"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -83,12 +85,23 @@ def versions(*more: str) -> dict[str, str]:
     """What this ran with, and which version of `more` packages is here."""
     packages = ("ignite-kd", "torch", "torchvision", "pytorch-ignite", "numpy", *more)
     found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    found["ignite-kd source"] = _digest_of_sources()  # two states of a clone have one version
     for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # e.g. run from a clone that was not installed
             continue
     return found
+
+
+@functools.cache
+def _digest_of_sources() -> str:
+    """Of the package that runs, in whichever folder it lies."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for suffix in ("py", "cpp") for path in package.rglob(f"*.{suffix}")):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _number(value: Any) -> float | None:

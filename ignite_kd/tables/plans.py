@@ -76,6 +76,8 @@ def scaled(recipe: Recipe, scale: float) -> Recipe:
         milestones=tuple(_times(milestone, scale) for milestone in recipe.milestones),
         first_stage_epochs=_times(recipe.first_stage_epochs, scale),
         patience=_times(recipe.patience, scale),
+        validate_every=_times(recipe.validate_every, scale),
+        keep_epochs=tuple(dict.fromkeys(_times(epoch, scale) for epoch in recipe.keep_epochs)),
     )
 
 

@@ -28,7 +28,7 @@ class Summary:
     failed: int
     minutes: float  # of a trial
     students: int  # that shared a run, at most
-    devices: tuple[str, ...]
+    devices: tuple[str, ...]  # of earlier parts of a training, too
     scale: float
 
     @property
@@ -40,8 +40,10 @@ class Summary:
         """Never for a schedule that was shortened: that is another experiment."""
         if self.scale != 1:
             return f"epochs × {self.scale:g}: not compared"
+        if self.failed:
+            return f"failed in {self.failed} of {self.trials + self.failed} trials"
         if self.mean is None:
-            return f"failed in {self.failed} trials" if self.failed else ""
+            return ""
         if self.difference is None:
             return ""
         if self.deviation is not None and abs(self.difference) <= self.deviation:
@@ -73,9 +75,8 @@ def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
 def markdown(table: Table, trials: Sequence[Trial]) -> str:
     """A table a column of the published one; one for all of a search, which does not look at the test set."""
     found = summaries(table, trials)
-    students = [summary for summary in found if summary.cell.row != TEACHER]
-    if any(summary.validation is not None for summary in students) and all(s.mean is None for s in students):
-        parts = [f"**{table.title}** (validation accuracy in %, last epoch)", _search(table, students)]
+    if _is_search(found):
+        parts = [f"**{table.title}** (validation accuracy in %, last epoch)", _search(table, found)]
     else:
         parts = [f"**{table.title}** (test accuracy in %, last epoch, mean ± standard deviation over trials)"]
         for column in table.columns:
@@ -83,7 +84,7 @@ def markdown(table: Table, trials: Sequence[Trial]) -> str:
             if mine:
                 parts.append(_column(column, mine))
     if any(summary.scale != 1 for summary in found):
-        parts.append("The schedule was shortened: these are not the published experiments.")
+        parts.append("Lines with × had more or fewer epochs: these are not the published experiments.")
     parts.append(_protocol(table))
     return "\n\n".join(filter(None, parts))
 
@@ -91,10 +92,12 @@ def markdown(table: Table, trials: Sequence[Trial]) -> str:
 def picture(table: Table, trials: Sequence[Trial], path: Path) -> bool:
     """Published and ours side by side, a panel a column; False where there is nothing to draw, or no matplotlib."""
     panels: dict[str, list[plots.Published]] = {}
-    for summary in summaries(table, trials):
+    found = summaries(table, trials)
+    for summary in [] if _is_search(found) else found:
         if summary.mean is not None:
             published = summary.published if summary.scale == 1 else None
-            line = (summary.cell.row, published, summary.mean, summary.deviation)
+            row = summary.cell.row + ("" if summary.scale == 1 else f" (epochs × {summary.scale:g})")
+            line = (row, published, summary.mean, summary.deviation)
             panels.setdefault(summary.cell.column, []).append(line)
     if panels and plots.available():
         plots.plot_published(table.title, panels, path)
@@ -119,15 +122,22 @@ def _column(column: str, found: Sequence[Summary]) -> str:
     return "\n".join(lines)
 
 
+def _is_search(found: Sequence[Summary]) -> bool:
+    """Whether no student was tested, only validated."""
+    students = [summary for summary in found if summary.cell.row != TEACHER]
+    return any(s.validation is not None for s in students) and all(s.mean is None for s in students)
+
+
 def _search(table: Table, found: Sequence[Summary]) -> str:
-    """All columns side by side; bold is the best one of each row."""
+    """All columns side by side; bold is the best one of each row that never failed."""
+    found = [summary for summary in found if summary.cell.row != TEACHER]
     shown = {(summary.cell.row, _of_scale(summary)): summary for summary in found}
     rows = [row for row in table.rows if any(row == name for name, _ in shown)]
     columns = list(dict.fromkeys(_of_scale(summary) for summary in found))
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row in rows:
-        known = [shown[row, column].validation for column in columns if (row, column) in shown]
-        best = max((accuracy for accuracy in known if accuracy is not None), default=None)
+        sound = [shown[row, column] for column in columns if (row, column) in shown and not shown[row, column].failed]
+        best = max((s.validation for s in sound if s.validation is not None), default=None)
         cells = [_validated(shown.get((row, column)), best) for column in columns]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -142,7 +152,11 @@ def _validated(summary: Summary | None, best: float | None) -> str:
         return ""
     if summary.validation is None:
         return "failed"
-    return f"**{summary.validation:.2f}**" if summary.validation == best else f"{summary.validation:.2f}"
+    text, trials = f"{summary.validation:.2f}", summary.trials + summary.failed
+    if summary.failed:
+        return f"{text} ({summary.failed} of {trials} failed)"
+    text = f"**{text}**" if summary.validation == best else text
+    return text if trials == 1 else f"{text} (of {trials})"
 
 
 def _protocol(table: Table) -> str:
@@ -165,6 +179,11 @@ def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:
         failed=failed,
         minutes=mean_and_deviation(trial.minutes for trial in trials)[0],
         students=max(trial.students for trial in trials),
-        devices=tuple(dict.fromkeys(trial.record["device"] for trial in trials if trial.record.get("device"))),
+        devices=tuple(dict.fromkeys(device for trial in trials for device in _devices(trial))),
         scale=trials[0].epochs_scale,
     )
+
+
+def _devices(trial: Trial) -> list[str]:
+    parts = [*(trial.record.get("earlier") or []), trial.record]
+    return [part["device"] for part in parts if part.get("device")]

@@ -15,7 +15,7 @@ from typing import Any
 from ignite_kd import models, run_folder
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import atomic_write, digest_of
-from ignite_kd.handlers import RunRecord
+from ignite_kd.handlers import RunRecord, Stopping
 from ignite_kd.launch import launch
 from ignite_kd.plan import Plan
 from ignite_kd.tables import report, teachers
@@ -26,7 +26,6 @@ from ignite_kd.tables.trial import Trial, read_trial, write_trial
 
 __all__ = ["Reproduction"]
 
-_TIME_IS_UP = 75
 _LONGEST = 1000  # times the published epochs
 
 
@@ -166,7 +165,7 @@ class Reproduction:
         left = self._deadline - time.monotonic()
         if left <= 0:
             self.say("stopped by time limit; the same command goes on")
-            return _TIME_IS_UP
+            return Stopping.TIME_LIMIT_STATUS
         limit = None if left == math.inf else left
         status = 1
         try:
@@ -236,14 +235,17 @@ class Reproduction:
 
     def _note_teacher(self, name: str, path: Path, digest: str, new: bool) -> None:
         is_own = path.parent == self.folder / "teachers"
-        for cell in teachers.cells_of_teacher(self.table, name):
-            if new or not self._trial_path(cell, 0).exists():
-                machine = self.machine
-                trial = teachers.trial_of_file(path, self.table, cell.column, machine.data_dir, machine.device)
-                trial = dataclasses.replace(trial, epochs_scale=self.scale if is_own else 1.0)
-                write_trial(self._trial_path(cell, 0), trial)
+        cells = teachers.cells_of_teacher(self.table, name)
+        cells = [cell for cell in cells if new or not self._trial_path(cell, 0).exists()]
+        if not cells:
+            return
+        trial = teachers.trial_of_file(path, self.table, self.machine.data_dir, self.machine.device)
+        if is_own:
+            trial = dataclasses.replace(trial, epochs_scale=self.scale)
+        for cell in cells:
+            write_trial(self._trial_path(cell, 0), dataclasses.replace(trial, column=cell.column))
         if new:
-            self.say(f"the teacher {name} is {path}")
+            self.say(f"the teacher {name} is {path}{_in_brackets(trial)}")
             file = path.relative_to(self.folder) if is_own else path.resolve()  # the folder may be moved
             known = self._notes().get("teachers", {}) | {name: {"file": str(file), "sha256": digest}}
             self._write_notes(teachers=known)
@@ -271,11 +273,22 @@ class Reproduction:
         atomic_write(self.folder / "reproduction.json", json.dumps(self._notes() | entries, indent=2) + "\n")
 
     def trials(self) -> list[Trial]:
-        """All that are finished here."""
-        return [read_trial(path) for path in sorted((self.folder / "trials").glob("*.json"))]
+        """All that are finished here; not those of a table that was written otherwise when they were trained."""
+        paths = sorted((self.folder / "trials").glob("*.json"))
+        return [trial for trial in map(read_trial, paths) if self._is_of_this_table(trial)]
+
+    def _is_of_this_table(self, trial: Trial) -> bool:
+        if trial.row == TEACHER:
+            return trial.cell in self.table.cells()
+        if trial.cell not in self._homes:
+            return False
+        return not trial.strays_from(student_plan(self.table, trial.cell, trial.trial, None, self.scale))
 
     def _report(self) -> None:
         found = self.trials()
+        there = len(list((self.folder / "trials").glob("*.json")))
+        if there > len(found):
+            self.say(f"left out {there - len(found)} of {self.folder / 'trials'}: of other settings than the table's")
         if found:
             atomic_write(self.folder / "table.md", report.markdown(self.table, found) + "\n")
             atomic_write(self.folder / "trials.jsonl", "".join(json.dumps(trial.to_json()) + "\n" for trial in found))
@@ -289,6 +302,13 @@ class _Notes:
     table: str
     epochs_scale: float
     teachers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def _in_brackets(teacher: Trial) -> str:
+    """How good it is, and after how long: a file that somebody left there may be of one epoch."""
+    told = [] if teacher.accuracy is None else [f"{teacher.accuracy:.2f}% on the test set"]
+    told += [f"{teacher.epochs} epochs"] if teacher.epochs else []
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _record(plan: Plan) -> dict[str, Any]:

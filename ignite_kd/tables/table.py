@@ -139,9 +139,13 @@ def _table(content: Any) -> Table:
         raise ValueError("it has no columns or no rows")
     if TEACHER in table.losses:
         raise ValueError(f"the row '{TEACHER}' is there by itself")
-    for row in table.changes:
-        if row not in table.losses:
-            raise ValueError(f"'{row}' in changes is none of its rows, {', '.join(table.losses)}")
+    for what, said, rows in (("changes", table.changes, [*table.losses]), ("published", table.published, table.rows)):
+        for row in said:
+            if row not in rows:
+                raise ValueError(f"'{row}' in {what} is none of its rows, {', '.join(rows)}")
+    for column in {column for row in table.published.values() for column in row}:
+        if column not in table.columns:
+            raise ValueError(f"'{column}' in published is none of its columns, {', '.join(table.columns)}")
     for name in (table.name, *table.losses, *table.columns):  # of files and in Markdown
         if not re.fullmatch(r"\w[\w.:+-]*", name):
             raise ValueError(f"'{name}' should be a name of letters, digits, _ . : + and -")

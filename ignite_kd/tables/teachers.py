@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ignite_kd import recipes
 from ignite_kd.cards import accuracy_of, read_card
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
@@ -19,7 +20,8 @@ __all__ = ["SHIPPED", "given", "shipped", "trial_of_file"]
 SHIPPED = Path(__file__).parents[2] / "state_dict"
 
 # of a card, what a trial keeps
-_KEPT = ("recipe", "quirks", "seed", "precision", "command", "versions", "device", "date", "data")
+_KEPT = ("recipe", "recipe_changes", "quirks", "which", "epoch", "epochs", "seed", "precision", "command", "versions",
+         "earlier", "device", "date", "data")  # fmt: skip
 
 
 def given(files: Iterable[str], wanted: Iterable[str], table: Table) -> dict[str, Path]:
@@ -43,18 +45,21 @@ def given(files: Iterable[str], wanted: Iterable[str], table: Table) -> dict[str
 
 
 def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
-    """A file in `state_dict/` whose card says that it is this network, trained on all there is of this data."""
+    """A file in `state_dict/` whose card says that it is this network, trained on the same images as the table's."""
+    recipe = recipes.get(table.teacher_recipe)
     for path in sorted(folder.glob("*.th")):
         card = read_card(path) or {}
         split = (card.get("data") or {}).get("split") or {}
-        whole = split.get("samples_per_class") == table.teacher_samples_per_class
-        if card.get("model") == name and card.get("dataset") == table.dataset and whole and not card.get("teacher"):
+        same = split.get("samples_per_class") == table.teacher_samples_per_class
+        same &= (split.get("validation") or 0) == recipe.validation_images
+        if card.get("model") == name and card.get("dataset") == table.dataset and same and not card.get("teacher"):
             return path
     return None
 
 
-def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: str) -> Trial:
-    """The result of a teacher: from its card, else measured now."""
+def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial:
+    """The result of a teacher: from its card, else measured now. One of fewer epochs than the table's has their share
+    as its scale, so that nobody takes it for the published one; of a file without a card nothing is known."""
     card: dict[str, Any] = read_card(path) or {}
     accuracy = accuracy_of(card, "test")
     # a folder of images may have no test/: then only validation is reported
@@ -63,14 +68,15 @@ def trial_of_file(path: Path, table: Table, column: str, data_dir: str, device: 
 
         report = evaluate_file(str(path), dataset=table.dataset, data_dir=data_dir, device=device)
         accuracy = report.results["accuracy"]
+    epochs = int(card.get("epoch") or card.get("epochs") or 0)
     record = {"file": path.name, "sha256": digest_of(path)} | {name: card[name] for name in _KEPT if name in card}
     return Trial(
         table=table.name,
         row=TEACHER,
-        column=column,
+        column="",  # of each that it teaches
         trial=0,
-        epochs=int(card.get("epochs") or 0),
-        epochs_scale=1.0,
+        epochs=epochs,
+        epochs_scale=round(epochs / recipes.get(table.teacher_recipe).epochs, 4) if epochs else 1.0,
         accuracy=percent(accuracy),
         best_accuracy=percent(accuracy_of(card | {"which": "best"}, "test")),
         validation_accuracy=percent(accuracy_of(card, "validation")),

@@ -11,6 +11,7 @@ from typing import Any
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
+from ignite_kd.plan import Plan
 from ignite_kd.run_folder import changes
 from ignite_kd.tables.checked import checked
 from ignite_kd.tables.table import Cell
@@ -25,6 +26,7 @@ _KEPT = (
     "parameters",
     "compiled",
     "versions",
+    "earlier",
     "started",
     "processes",
     "device",
@@ -82,6 +84,12 @@ class Trial:
             error=run.get("error") if run["status"] == "failed" else None,
             record={name: run[name] for name in _KEPT if name in run},
         )
+
+    def strays_from(self, plan: Plan) -> list[str]:
+        """What the table's plan has otherwise; number format and compilation are the machine's."""
+        known, now = self.record.get("identity", {}), plan.identity()
+        names = ("student", "teacher", "dataset", "seed", "samples_per_class", "recipe", "terms")
+        return changes(known, known | {name: now[name] for name in names})
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))

@@ -48,6 +48,12 @@ def test_each_run_has_its_own_teacher_and_who_had_none_the_first_one():
     assert {row.teacher for row in compare(runs, teacher=other, **FEW).rows} == {"other.th"}
 
 
+def test_whose_teacher_is_not_known_is_held_against_no_strangers():
+    runs = [file("kd.th", 3, teacher="mlp_9"), taught("a", file("a.th", 4), file("one.th", 1))]
+    found = compare(runs, **FEW)
+    assert partners(found)[0] == ("kd.th", None, None) and "which mlp_9 taught it" in found.notes[0]
+
+
 def test_without_a_teacher_stages_are_aligned_with_the_references():
     found = compare([file("a.th", 1), file("b.th", 2)], reference="b.th", **FEW)
     assert partners(found) == [("a.th", None, "b.th"), ("b.th", None, None)]

@@ -110,6 +110,15 @@ def test_a_file_is_known_by_its_card_and_by_its_run_while_that_is_the_same():
     assert load_run("net.th").loss == "1 ce + 3 at"
 
 
+def test_what_only_a_card_tells_of_a_file_is_believed():
+    card = {"model": "resnet8", "dataset": "folder", "image_size": 64, "minutes": 2, "precision": "bf16"}
+    save_weights("net.th", models.build("resnet8", 10).state_dict(), card | {"teacher": "wrn_16_2"})
+    run = load_run("net.th")
+    assert (run.image_size, run.seconds, run.precision, run.is_taught) == (64, 120.0, "bf16", True)
+    file, problem = teacher_of(run)
+    assert file is None and "which wrn_16_2 taught it; name it with --teacher FILE" in problem
+
+
 def test_a_bare_file_is_recognised():
     torch.save(network().state_dict(), "bare.th")
     run = load_run("bare.th")

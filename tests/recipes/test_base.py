@@ -1,3 +1,6 @@
+import dataclasses
+import json
+
 import pytest
 
 from ignite_kd import recipes
@@ -62,6 +65,14 @@ def test_what_does_not_fit_is_refused_in_one_line(word, message):
     with pytest.raises(UserError, match=message) as caught:
         get(word)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_changed_of_a_recipe_is_told():
+    recorded = json.loads(json.dumps(dataclasses.asdict(get("vid,learning_rate=0.05,milestones=1+2"))))
+    changed = recipes.changes_of(recorded)
+    assert changed == {"learning_rate": 0.05, "milestones": [1, 2]}
+    assert recipes.told("vid", changed) == "vid (learning_rate 0.05, milestones [1, 2])"
+    assert recipes.changes_of(dataclasses.asdict(get("vid-short"))) == {} and recipes.told("vid", {}) == "vid"
 
 
 def test_every_recipe_says_where_its_numbers_come_from():

@@ -4,7 +4,6 @@ import pytest
 
 from ignite_kd import tables
 from ignite_kd.errors import UserError
-from ignite_kd.run_folder import changes
 from ignite_kd.tables import measured
 from ignite_kd.tables.plans import student_plan
 
@@ -24,11 +23,19 @@ def test_what_was_measured_is_of_the_tables_own_settings(name):
         assert trial.table == name and trial.cell in set(table.cells()) and trial.epochs_scale == 1
         if trial.row != "teacher":
             plan = student_plan(table, trial.cell, trial.trial, "", 1.0)
-            known, now = trial.record["identity"], plan.identity()
-            assert trial.epochs == plan.max_epochs
-            assert not changes(
-                known, known | {name: now[name] for name in ("seed", "samples_per_class", "recipe", "terms")}
-            )
+            assert trial.epochs == plan.max_epochs and not trial.strays_from(plan)
+
+
+@pytest.mark.parametrize("name", tables.names())
+def test_each_trial_is_there_once_and_a_column_has_one_teacher(name):
+    found = measured.trials(tables.get(name))
+    numbers, teachers = {}, {}
+    for trial in found:
+        numbers.setdefault(trial.cell, []).append(trial.trial)
+        teacher = trial.record.get("sha256") or trial.record.get("identity", {}).get("teacher_sha256")
+        teachers.setdefault(trial.column, set()).update({teacher} - {None})
+    assert all(sorted(found) == list(range(len(found))) for found in numbers.values())
+    assert all(len(files) <= 1 for files in teachers.values())
 
 
 def test_files_that_measure_nothing_known_are_not_shipped():

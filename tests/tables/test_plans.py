@@ -62,6 +62,8 @@ def test_a_shorter_schedule_is_shorter_in_all_that_counts_epochs():
     assert (plan.max_epochs, plan.recipe.milestones, plan.recipe.first_stage_epochs) == (24, (15, 18, 21), 3)
     assert plan.terms[1].warm_up == 2
     assert plan_of("itrd-same", "reviewkd:wrn_40_2:wrn_16_2", scale=0.001).max_epochs == 1
+    shapes = student_plan(tables.get("shapes"), Cell("kd", "30"), 0, "t.th", 0.4)
+    assert (shapes.max_epochs, shapes.recipe.validate_every) == (10, 2)
     assert plan.recipe.patience == plan_of("itrd-same", "kd:wrn_40_2:wrn_16_2").recipe.patience / 10
 
 

@@ -37,7 +37,8 @@ def test_mean_deviation_and_difference_are_those_of_the_trials():
         ((70.0, 71.0, 72.0), "outside"),
         ((81.3,), "within 0.5"),
         ((80.0,), "outside"),
-        ((None, None), "failed in 2 trials"),
+        ((None, None), "failed in 2 of 2 trials"),
+        ((81.59, None), "failed in 1 of 2 trials"),
     ],
 )
 def test_the_verdict(accuracies, verdict):
@@ -48,7 +49,7 @@ def test_a_shorter_schedule_is_never_compared():
     short = [trial(0, 81.59, scale=0.5), trial(1, 81.6, scale=0.5)]
     assert summary(*short).verdict == "epochs × 0.5: not compared"
     told = report.markdown(TABLE, short)
-    assert "shortened" in told and "within" not in told and "+0.0" not in told
+    assert "not the published experiments" in told and "within" not in told and "+0.0" not in told
 
 
 def test_a_shorter_schedule_beside_the_full_one_has_a_line_of_its_own():
@@ -76,14 +77,18 @@ def test_a_search_is_one_table_of_validation_accuracies():
 
     found = [candidate("kd", "500", 61.0), candidate("kd", "100", 62.25), candidate("vid", "100", 40.0)]
     found.append(replace(trial(0, None, column="500"), validation_accuracy=None))
+    found += [candidate("at", "100", accuracy) for accuracy in (50.0, 52.0)]
+    found.append(replace(trial(2, None, row="at", column="500"), validation_accuracy=None))
+    found.append(candidate("at", "500", 70.0))
     found.append(trial(0, 94.0, row="teacher"))
     told = report.markdown(TABLE, found)
     lines = told.splitlines()
     assert "validation accuracy" in lines[0]
-    assert lines[2:6] == [
+    assert lines[2:7] == [
         "| | 500 | 100 |",
         "|---|---|---|",
         "| kd | 61.00 | **62.25** |",
+        "| at | 70.00 (1 of 2 failed) | **51.00** (of 2) |",
         "| vid | failed | **40.00** |",
     ]
 
@@ -97,3 +102,14 @@ def test_a_picture_is_a_png(tmp_path):
 
 def test_a_picture_of_nothing_but_failures_is_none(tmp_path):
     assert not report.picture(TABLE, [trial(0, None)], tmp_path / "table.png")
+
+
+def test_the_picture_of_a_search_is_none(tmp_path):
+    found = [replace(trial(0, None), error=None), trial(0, 94.0, row="teacher")]
+    assert not report.picture(TABLE, found, tmp_path / "table.png")
+
+
+def test_a_training_that_went_over_two_machines_names_both():
+    one = trial(0, 80.0)
+    one.record.update(earlier=[{"device": "another"}], device="a machine")
+    assert summary(one).devices == ("another", "a machine")

@@ -150,7 +150,7 @@ def test_a_time_limit_stops_and_the_same_command_goes_on(table, tmp_path, traine
 
 
 def test_a_student_that_fails_is_recorded_and_the_others_go_on(table, tmp_path, trained):
-    table.write_text(json.dumps(MINE | {"losses": {"kd": ["kd:1"], "broken": ["ce:1", "dist:1e38"]}}))
+    table.write_text(json.dumps(MINE | {"published": {}, "losses": {"kd": ["kd:1"], "broken": ["ce:1", "dist:1e38"]}}))
     status, found = fill(table, tmp_path / "r")
     assert status == 0
     assert found["kd", "5", 0].accuracy is not None
@@ -172,6 +172,46 @@ def test_results_of_other_settings_are_not_mixed(table, tmp_path):
     table.write_text(json.dumps(MINE | {"recipe": RECIPE.format(4) + ",learning_rate=0.2"}))
     with pytest.raises(UserError, match=r"recipe\.learning_rate was 0\.1 and is 0\.2"):
         fill(table, tmp_path / "r", rows=["student"])
+
+
+def test_trials_of_other_settings_that_lie_there_are_not_averaged_in(table, tmp_path, capsys):
+    fill(table, tmp_path / "r", rows=["student"], trials=2)
+    table.write_text(json.dumps(MINE | {"recipe": RECIPE.format(4) + ",learning_rate=0.2"}))
+    for path in ("trials/student-5-0.json", "runs/student-5-0"):  # as the refusal advises
+        (tmp_path / "r" / path).rename(tmp_path / Path(path).name)
+    _, found = fill(table, tmp_path / "r", rows=["student"])
+    assert [key for key in found if key[0] == "student"] == [("student", "5", 0)]
+    assert "left out 1 of" in capsys.readouterr().out
+    (line,) = [line for line in (tmp_path / "r" / "table.md").read_text().splitlines() if line.startswith("| student")]
+    assert "±" not in line
+
+
+def test_a_limit_that_ends_a_group_with_a_failed_student_is_no_failure(table, tmp_path, monkeypatch):
+    table.write_text(json.dumps(MINE | {"published": {}, "losses": {"kd": ["kd:1"], "broken": ["ce:1", "dist:1e38"]}}))
+    done, launch = work(table, tmp_path / "r"), reproduce.launch
+
+    def stopped(plans):
+        from ignite.engine import Events
+
+        from ignite_kd import plan
+        from ignite_kd.classroom import sessions_of, train
+
+        if len(plans) == 1:
+            return launch(plans)
+        with sessions_of(plan.classmates(plans)) as sessions:
+            stopping = sessions[0].stopping
+            sessions[0].student.add_event_handler(
+                Events.ITERATION_STARTED(once=6), lambda: vars(stopping).update(reason="time limit", status=75)
+            )
+            return train(sessions)
+
+    monkeypatch.setattr(reproduce, "launch", stopped)
+    assert done.run(done.table.choose(columns=["5"]), range(1)) == 75
+    found = {trial.row: trial for trial in done.trials()}
+    assert found["broken"].error and "kd" not in found
+    monkeypatch.undo()
+    status, again = fill(table, tmp_path / "r")
+    assert status == 0 and again["kd", "5", 0].accuracy is not None
 
 
 def teacher_file(path, seed=0, **card):
@@ -216,6 +256,14 @@ def test_a_wrong_teacher_may_be_put_right_as_long_as_nobody_learned_from_it(tabl
     _, found = fill(table, tmp_path / "r", rows=["teacher", "kd"], given=[right])
     assert found["kd", "5", 0].record["identity"]["teacher_sha256"] == digest_of(right)
     assert found["teacher", "5", 0].record["file"] == "right.th"
+
+
+def test_how_long_and_how_well_a_teacher_learned_is_said(table, tmp_path, capsys):
+    given = teacher_file(tmp_path / "mine.th", epochs=1, results={"test": {"last": {"accuracy": 0.5}}})
+    fill(table, tmp_path / "r", rows=["teacher"], given=[given])
+    assert "mine.th (50.00% on the test set, 1 epochs)" in capsys.readouterr().out
+    (line,) = [line for line in (tmp_path / "r" / "table.md").read_text().splitlines() if "| teacher |" in line][:1]
+    assert "epochs × 0.5: not compared" in line
 
 
 def test_the_trial_of_a_teacher_tells_how_it_was_trained(table, tmp_path):
@@ -265,9 +313,9 @@ def test_another_table_leaves_the_report_of_this_one(table, tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"losses": {"kd": ["kd:1"], "bad": ["nobody:1"]}},
-        {"losses": {"kd": ["kd:1"], "bad": ["kd:1", "kd:2"]}},
-        {"losses": {"kd": ["kd:1"], "bad": ["ce:0"]}},
+        {"published": {}, "losses": {"kd": ["kd:1"], "bad": ["nobody:1"]}},
+        {"published": {}, "losses": {"kd": ["kd:1"], "bad": ["kd:1", "kd:2"]}},
+        {"published": {}, "losses": {"kd": ["kd:1"], "bad": ["ce:0"]}},
         {"columns": MINE["columns"] | {"bad": {"teacher": "mlp_16", "student": "nobody"}}},
         {"columns": MINE["columns"] | {"bad": {"teacher": "mlp_16", "student": "mlp_8", "recipe": "vid,epochs=x"}}},
     ],
@@ -308,7 +356,7 @@ def test_a_full_disk_is_no_result(table, tmp_path, monkeypatch):
 
 
 def test_processes_that_tell_of_a_student_that_failed_do_not_stop_the_table(table, tmp_path, monkeypatch):
-    table.write_text(json.dumps(MINE | {"losses": {"broken": ["ce:1", "dist:1e38"], "kd": ["kd:1"]}}))
+    table.write_text(json.dumps(MINE | {"published": {}, "losses": {"broken": ["ce:1", "dist:1e38"], "kd": ["kd:1"]}}))
     launch = reproduce.launch
 
     def as_processes_do(plans):

@@ -121,6 +121,8 @@ COLUMN = SHAPES["columns"]["30"]
         ({"columns": {"a:b": COLUMN, "a-b": COLUMN}}, "would have the same files"),
         ({"losses": {"teacher": []}}, "there by itself"),
         ({"changes": {"kdd": "decay=0.1"}}, "'kdd' in changes is none of its rows"),
+        ({"published": {"vids": {"30": 90.0}}}, "'vids' in published is none of its rows"),
+        ({"published": {"vid": {"3": 90.0}}}, "'3' in published is none of its columns"),
         ({"more": 1}, "'more'"),
     ],
 )

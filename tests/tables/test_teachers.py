@@ -41,12 +41,12 @@ def test_a_file_that_does_not_fit_is_one_line(tmp_path, more, wanted, told):
 
 def test_the_shipped_one_is_that_of_the_tables_data(tmp_path):
     def found(**change):
-        split = {"samples_per_class": None} | change.pop("split", {})
+        split = {"samples_per_class": None, "validation": 500} | change.pop("split", {})
         file(tmp_path / "t.th", **({"data": {"split": split}} | change))
         return teachers.shipped("mlp_8", TABLE, tmp_path)
 
     assert found() == tmp_path / "t.th"
-    assert found(split={"samples_per_class": 5}) is None
+    assert found(split={"samples_per_class": 5}) is None and found(split={"validation": 100}) is None
     assert found(dataset="cifar10") is None and found(teacher="mlp_9") is None
     assert teachers.shipped("mlp_9", TABLE, tmp_path) is None
 
@@ -54,13 +54,28 @@ def test_the_shipped_one_is_that_of_the_tables_data(tmp_path):
 def test_its_result_is_its_cards(tmp_path):
     path = tmp_path / "t.th"
     file(path, results=RESULTS, epochs=7, minutes=2, seed=3, recipe="vid")
-    trial = teachers.trial_of_file(path, TABLE, "30", "nowhere", "cpu")
+    trial = teachers.trial_of_file(path, TABLE, "nowhere", "cpu")
     assert (trial.accuracy, trial.best_accuracy, trial.validation_accuracy) == (50.0, 75.0, 25.0)
     assert (trial.epochs, trial.minutes, trial.record["seed"], trial.record["recipe"]) == (7, 2.0, 3, "vid")
+
+
+@pytest.mark.parametrize(
+    ("card", "epochs", "scale"),
+    [
+        ({"epochs": 4}, 4, 1.0),
+        ({"epochs": 1}, 1, 0.25),
+        ({"epochs": 4, "which": "best", "epoch": 3}, 3, 0.75),
+        ({}, 0, 1.0),
+    ],
+)
+def test_one_of_fewer_epochs_than_the_tables_is_not_taken_for_the_published_one(tmp_path, card, epochs, scale):
+    file(tmp_path / "t.th", results=RESULTS, **card)
+    trial = teachers.trial_of_file(tmp_path / "t.th", TABLE, "nowhere", "cpu")
+    assert (trial.epochs, trial.epochs_scale) == (epochs, scale)  # the table's have 4
 
 
 def test_where_a_folder_of_images_has_no_test_set_it_has_no_result(tmp_path):
     file(tmp_path / "t.th", dataset="folder", results={"validation": {"last": 0.25}})
     table = dataclasses.replace(TABLE, dataset="folder")
-    trial = teachers.trial_of_file(tmp_path / "t.th", table, "30", str(tmp_path), "cpu")
+    trial = teachers.trial_of_file(tmp_path / "t.th", table, str(tmp_path), "cpu")
     assert (trial.accuracy, trial.validation_accuracy) == (None, 25.0)
