@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ignite_kd import run_folder
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.handlers import RunRecord
 from ignite_kd.plan import Plan
@@ -45,7 +46,10 @@ def prove_methods(
     learning_rate: float | None = None,
     **plan: Any,
 ) -> Iterator[Proof]:
-    """Train `student` by each method with its published factor; every run's folder is kept under `folder`."""
+    """Train `student` by each method with its published factor; every run's folder is kept under `folder`.
+
+    Always anew, in a folder that is free: what is to be proved is this very code.
+    """
     epochs = plan["max_epochs"]
     for name in names or crd.methods():
         started = time.monotonic()
@@ -55,7 +59,7 @@ def prove_methods(
         recipe = dataclasses.replace(get("crd"), first_stage_epochs=epochs)
         if learning_rate is not None:
             recipe = dataclasses.replace(recipe, learning_rate=learning_rate, light_learning_rate=0.0)
-        run = folder / name
+        run, _ = run_folder.fresh(folder / name)
         session = None
         try:
             session = Session(
@@ -66,7 +70,6 @@ def prove_methods(
                     teacher_path=teacher_path,
                     terms=terms,
                     output_dir=str(run),
-                    resume="auto",
                     **plan,
                 )
             )

@@ -110,7 +110,7 @@ def command(
     """Explain RUNs by what one of their layers discards of the images: concepts, learning speed, stability.
 
     A RUN is a run's folder, best one that was trained with --keep-epochs, or a file of weights. What was computed stays
-    in RUN/concepts: stopped at any time the same command goes on, and another one with more RUNs computes only theirs.
+    in RUN/concepts: stopped at any time the same command goes on, and another one with more RUNs computes theirs.
     """
     from ignite_kd.cli.knowledge import stoppable, tell, writable  # torch is imported here
     from ignite_kd.concepts.desk import Asked

@@ -87,6 +87,7 @@ def command(dataset: str, model_name: str, layer: str, date: str, margin: float,
     both = common(*(sigma.kept for sigma in found.values()))
     if find_same_sample and not both:
         raise UserError("there is no image that all networks kept; add --find-same-sample false, or more candidates.")
+    _refuse_other_masks(found, both)
     wanted = {"level": "total_background", "threshold": "threshold", "peak": "peak", "convergence": "convergence"}
     parts = [part for part, switch in (wanted | {"percent": "percent"}).items() if settings[f"find_{switch}"]]
     text = ""
@@ -96,7 +97,8 @@ def command(dataset: str, model_name: str, layer: str, date: str, margin: float,
             masks = found[name].masks(names)
             one = explained(found[name].measured(name, names, roots[name]), masks, margin)
             theta = found[name].threshold
-            text += results_text(one, masks[0] if masks else None, margin, theta, parts, knowledge_point) + "\n"
+            engine = found[name].store.made["engine"]
+            text += results_text(one, masks[0] if masks else None, margin, theta, parts, knowledge_point, engine) + "\n"
     file = Path(output_dir) / "_".join((dataset, model_name, layer, date.strip("_"), "results.txt"))
     atomic_write(file, text)
     click.echo(text)
@@ -132,3 +134,19 @@ def _refuse_others(made: dict[str, dict[str, Any]]) -> None:
         )
         if apart:
             raise UserError(f"the maps of {name} and {other} were made otherwise: {'; '.join(apart)}; make them alike.")
+
+
+def _refuse_other_masks(found: dict[str, Any], names: list[str]) -> None:
+    """Concepts on the object are counted where each network's masks have it: they must have it in the same place."""
+    import torch
+
+    first, *others = found
+    wanted = found[first].masks(names)
+    for other in others:
+        masks = found[other].masks(names)
+        same = masks is wanted is None or (masks and wanted and all(map(torch.equal, masks, wanted)))
+        if not same or found[other].notes["masks"] != found[first].notes["masks"]:
+            told = " and ".join(f"{name}'s {found[name].notes['masks'] or 'none'}" for name in (first, other))
+            raise UserError(
+                f"the masks differ ({told}); run train-sigma again with the same --mask-dir, --fore-expand."
+            )

@@ -45,7 +45,7 @@ def tell(found: Explanation, folder: Path | None, as_json: bool = False) -> None
     click.echo(told if as_json else markdown(found, whole=False), nl=as_json)
     if folder is None:
         return
-    report.write(found, folder)
     atomic_write(folder / "explanation.json", told + "\n")
     atomic_write(folder / "table.md", markdown(found))
+    report.write(found, folder)  # last: a picture that fails costs no number
     click.echo(f"written  {folder}", err=as_json)

@@ -32,7 +32,8 @@ _FOLDERS = ("CUB", "VOC", "ILSVRC")
     "--mask-dir",
     group="Data",
     metavar="DIR",
-    help="Segmentations CLASS/FILE.png.  [default: the data's own masks, else the central box]",
+    help="Segmentations CLASS/FILE.png, of --dataset VOC cut as VOC's.  [default: the data's own masks, else the "
+    "central box]",
 )
 @option("--pic-num", group="Data", type=click.IntRange(1), default=500, help="Candidates, of the training images.")
 @option("--pic-seed", group="Data", type=click.IntRange(0), default=0, help="Of their choice.")
@@ -113,6 +114,7 @@ def _compute(root: str, layer: str, folder: Path, stopping: Any, settings: dict[
     from ignite_kd.concepts.desk import Asked
     from ignite_kd.concepts.selection import KEPT
     from ignite_kd.concepts.sigma import train_sigma
+    from ignite_kd.errors import UserError
 
     def constants(network: str) -> Constants:
         return Constants.of(
@@ -127,6 +129,8 @@ def _compute(root: str, layer: str, folder: Path, stopping: Any, settings: dict[
             threshold=settings["threshold_entropy"] if given("threshold_entropy") else None,
         )
 
+    if settings["mask_dir"] and not given("dataset"):
+        raise UserError("--mask-dir needs --dataset: masks of VOC are read otherwise than those of CUB or any others.")
     asked = Asked(
         layer=layer,
         images=settings["effect_num"],

@@ -128,5 +128,5 @@ def _of_folder(
     masks = None
     if mask_dir is not None:
         segmentations = mask_files(mask_dir, [name.removeprefix(f"{tree}/") for name in names])
-        masks = torch.stack([read_segmentation(path, size, mask_kind) for path in segmentations]) > 0
+        masks = torch.stack([read_segmentation(path, size, mask_kind, run.views) for path in segmentations]) > 0
     return Candidates(names, "folder", digest, len(classes), size, pictures, masks)

@@ -117,6 +117,7 @@ def conclude(
     engine: str = "sampled",
     deviation: str | None = None,
     noise: float | None = None,
+    noises: int = 0,
     groups: Mapping[str, Sequence[str]] | None = None,
     settings: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
@@ -127,6 +128,7 @@ def conclude(
     Args:
         masks: foreground and background of the images, on the grid; None where nobody knows them.
         pictures: the images as people see them.
+        noise, noises: see `Explanation`.
         groups: method → its networks, one a seed.
         resamples: of the images, for the intervals.
     """
@@ -143,6 +145,7 @@ def conclude(
         engine=engine,
         deviation=deviation,
         noise=noise,
+        noises=noises,
         differences=_differences(networks, masks, margin, groups or {}, resamples),
         settings=dict(settings or {}),
         groups=methods,

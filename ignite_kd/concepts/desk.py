@@ -31,7 +31,7 @@ __all__ = ["BLOCK", "BUSY", "Asked", "Desk", "StoppedError"]
 
 BLOCK = 10  # candidates between two savings
 BUSY = "is explaining {}; wait for it."
-_NOISES = 2  # beside the usual one, for what the noise alone changes
+_NOISES = 3  # at least, for what the noise alone changes
 
 
 class StoppedError(Exception):
@@ -159,8 +159,12 @@ class Desk:
         return store.get(end.epochs[-1], names)
 
     def noisy(self, names: Sequence[str]) -> Tensor:
-        """Images × noises × S × S of the last checkpoint; the usual noise comes last."""
-        seeds = [self.asked.seed + i for i in range(_NOISES, -1, -1)]
+        """Images × noises × S × S of the last checkpoint; the usual noise comes last.
+
+        As many as there are checkpoints, so that they can be held against them, where a map costs little.
+        """
+        count = _NOISES if self.asked.engine == "sampled" else max(_NOISES, len(self.subject.epochs))
+        seeds = [self.asked.seed + i for i in reversed(range(count))]
         return torch.stack([self.last(names, seed=seed).entropies for seed in seeds], dim=1)
 
     def deviation(

@@ -66,7 +66,8 @@ def entropy_maps(
     with frozen(network), torch.autocast(images.device.type, enabled=False):
         if engine == "sampled":
             noise = normal_noise(seed)
-            return sampled_maps(feature, images, constants, seeds, noise, early_stop, at_once or 4)
+            at_once = at_once or max(1, min(4, 4 * 64**2 // images[0, 0].numel()))  # of photographs one fills a memory
+            return sampled_maps(feature, images, constants, seeds, noise, early_stop, at_once)
         energy = gradient_energy(feature, images, constants.grid, seeds, probes, seed, at_once or 32)
     if engine == "closed-form":
         return closed_form_maps(energy, constants)

@@ -117,6 +117,7 @@ def explain(
         engine=asked.engine,
         deviation=apart,
         noise=noise_stability(noisy, masks, margin),
+        noises=noisy.shape[1],
         groups=by_seed(list(subjects), [subject.identity for subject in subjects.values()]),
         settings=_settings(asked, desks, candidates, mask_words, device, command),
         notes=notes,

@@ -77,7 +77,9 @@ class Explanation:
         margin_rule: how it was chosen.
         engine: `sampled` or `linear`.
         deviation: of the linear maps from sampled ones of some images, in words; None of the sampled engine.
-        noise: stability of one checkpoint under other noise, as if noises were epochs; None where it was not measured.
+        noise: stability of the first network's last checkpoint under other noise, as if noises were epochs; None where
+            it was not measured.
+        noises: how many these were; the more, the smaller is that number, as with epochs.
         differences: `name: number` → (difference to the first network, lower and upper end of a 95 % interval over
             images); of a method with several seeds `method: number`, from the mean of the first method's, with an
             interval over images and seeds.
@@ -101,4 +103,5 @@ class Explanation:
     settings: dict[str, Any]
     groups: dict[str, list[str]] = field(default_factory=dict)
     sweep: dict[float, dict[str, dict[str, Number]]] = field(default_factory=dict)
+    noises: int = 0
     notes: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ def verdict(claim: Claim, found: tuple[float, float, float] | None) -> str:
 def taught(network: Explained) -> bool:
     """Whether its loss has a term that asks a teacher; False where nobody knows the loss."""
     terms = str(network.about.get("loss") or "").split(" + ")
-    return any(method != "ce" for _, method, *_ in map(str.split, filter(None, terms)))
+    return any(words[1:2] not in ([], ["ce"]) for words in map(str.split, terms))  # factor, method, options
 
 
 def judged(explanation: Explanation) -> list[Comparison]:
@@ -112,4 +112,4 @@ def _numbers(
     if found is None:
         return f"{text}; no interval of the difference is known."
     reason = {UNTOLD: ", which contains 0", CONTRARY: ", on the other side of 0"}.get(judged, "")
-    return f"{text}, a difference of {interval(name, found)}{reason}."
+    return f"{text}, a difference of {interval(explanation, name, found)}{reason}."

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ignite_kd.concepts.grid import cell_means
+from ignite_kd.data.folder import cut_to_evaluate
 from ignite_kd.errors import UserError, unknown
 
 __all__ = ["RULES", "central_box", "mask_files", "masks_on_grid", "read_segmentation"]
@@ -54,12 +55,12 @@ def central_box(count: int, grid: int) -> tuple[Tensor, Tensor]:
     return foreground, ~foreground
 
 
-def read_segmentation(path: str | Path, side: int, data_set: str = "cub") -> Tensor:
+def read_segmentation(path: str | Path, side: int, data_set: str = "cub", views: str = "squash") -> Tensor:
     """The mask in an image file, side × side, above 0 on the object, for `masks_on_grid`.
 
-    In grey, resized to the side of the network's image, bilinearly; `voc`: first extended by zeros to 1.2 times its
-    height and width, because there a photograph is 1.2 times its object's box and a mask just that box. As in the
-    released code, every grey above 0 is object, interpolated borders and void contours too.
+    In grey, cut to the side of the network's image as the photograph is (`views`), bilinearly; `voc`: first extended by
+    zeros to 1.2 times its height and width, because there a photograph is 1.2 times its object's box and a mask just
+    that box. As in the released code, every grey above 0 is object, interpolated borders and void contours too.
     """
     from PIL import Image
 
@@ -73,7 +74,7 @@ def read_segmentation(path: str | Path, side: int, data_set: str = "cub") -> Ten
     width, height = (round(_PAD[data_set] * size) for size in grey.size)
     whole = Image.new("L", (width, height))
     whole.paste(grey, ((width - grey.width) // 2, (height - grey.height) // 2))
-    small = whole.resize((side, side), Image.Resampling.BILINEAR)
+    small = cut_to_evaluate(side, views)(whole)
     return torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(side, side)
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "NUMBERS",
     "Comparison",
     "Method",
+    "about",
     "accuracy",
     "at_margin",
     "bases",
@@ -159,13 +160,18 @@ def shown(explanation: Explanation, name: str, number: Number | None) -> str:
     if number is None or number.value is None or not math.isfinite(number.value):
         return "–"
     spread = "" if number.spread is None else f" ± {number.spread:{form(name)}}"
-    return f"{'' if explanation.engine == 'sampled' else _ABOUT}{number.value:{form(name)}}{spread}"
+    return f"{about(explanation)}{number.value:{form(name)}}{spread}"
 
 
-def interval(name: str, found: tuple[float, float, float]) -> str:
+def interval(explanation: Explanation, name: str, found: tuple[float, float, float]) -> str:
     """A difference and the ends of its interval, with their signs."""
     apart, low, high = (signed(name, value) for value in found)
-    return f"{apart} ({low} to {high})"
+    return f"{about(explanation)}{apart} ({low} to {high})"
+
+
+def about(explanation: Explanation) -> str:
+    """What stands before a number that the linear engine makes inexact."""
+    return "" if explanation.engine == "sampled" else _ABOUT
 
 
 def signed(name: str, value: float) -> str:

@@ -14,6 +14,7 @@ from ignite_kd.concepts.numbers import (
     ACCURACY,
     INTERVALS,
     NUMBERS,
+    about,
     accuracy,
     at_margin,
     bases,
@@ -156,7 +157,7 @@ def _cells(
     for column in columns:
         apart = None if name is None else difference(explanation, name, column)
         value = found.get(column, "–")
-        yield (value, interval(column, apart)) if apart else value
+        yield (value, interval(explanation, column, apart)) if apart else value
 
 
 def _meanings(explanation: Explanation) -> str:
@@ -258,7 +259,9 @@ def _settings(explanation: Explanation) -> str:
     told = {
         "margin": f"{explanation.margin:g} ({explanation.margin_rule})",
         "engine": explanation.engine,
-        "stability under other noise": "" if explanation.noise is None else f"{explanation.noise:.3f}",
+        "stability under other noise": ""
+        if explanation.noise is None
+        else f"{about(explanation)}{explanation.noise:.3f}",
     }
     rows = [(key, value) for key, value in (*told.items(), *_flat(explanation.settings)) if value]
     return page.table("Settings", [], rows, kind="words")

@@ -16,7 +16,13 @@ _SIDES = {"fore": "foreground", "back": "background"}
 
 
 def results_text(
-    one: Explained, foreground: Tensor | None, margin: float, theta: float, parts: Collection[str], points: str = "both"
+    one: Explained,
+    foreground: Tensor | None,
+    margin: float,
+    theta: float,
+    parts: Collection[str],
+    points: str = "both",
+    engine: str = "sampled",
 ) -> str:
     """A line a number.
 
@@ -25,10 +31,12 @@ def results_text(
         theta: at which mean entropy the maps were taken.
         parts: of `level`, `threshold`, `peak`, `convergence`, `percent`, those that are wanted.
         points: `fore`, `back` or `both`: whose concepts.
+        engine: of the maps; all but the sampled one make the numbers inexact.
     """
     sides = {name: where for name, where in _SIDES.items() if points in (name, "both")}
     counts = {"foreground": one.foreground, "background": one.background}
-    lines = [f"{one.name}, layer {one.layer}, threshold of the entropy {theta:g}, margin {margin:g}"]
+    inexact = "" if engine == "sampled" else f", inexact: by the {engine} engine"
+    lines = [f"{one.name}, layer {one.layer}, threshold of the entropy {theta:g}, margin {margin:g}{inexact}"]
     lines.append(f"epochs: {_numbers(torch.tensor(one.epochs), 'd')}")
     if "level" in parts:
         lines.append(f"total background: {_numbers(one.level)}")

@@ -75,6 +75,9 @@ def train_sigma(
     with contextlib.closing(lock(folder, BUSY)), contextlib.closing(lock(subject.cache, BUSY)):
         for i in range(iterations):
             store = desk.store(seed=i, path=folder / (f"maps-{i}.pt" if i else "maps.pt"))
+            if store.notes:  # of another choice, perhaps: until this one comes to its end there is none
+                store.notes = {}
+                store.save()
             kept, fates = survey_together(
                 [desk.surveyed(store, seed=i)], candidates.names, on_grid, asked.images, BLOCK,
                 FROM_EPOCH if pick else None, lowest, say,
@@ -87,7 +90,7 @@ def train_sigma(
             counted = reasons(found)
             rows = [candidates.names.index(name) for name in kept]
             moving = desk.moving()
-            apart = desk.deviation(kept, say=say)
+            apart = desk.deviation(kept, on_grid[1][rows] if on_grid else None, say=say)
             if apart is not None:
                 say(f"deviation of the {asked.engine} engine: {apart}")
             store.notes = {

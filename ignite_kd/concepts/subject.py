@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ignite_kd import models
+from ignite_kd.cards import accuracy_in
 from ignite_kd.comparison.runs import load_run
 from ignite_kd.concepts.history import History
 from ignite_kd.concepts.metrics import distances_at
@@ -96,13 +97,13 @@ class Subject:
     def about(self) -> dict[str, Any]:
         """What a reader wants to know of it."""
         run = self.run
-        last = (run.results.get("test") or {}).get("last")
+        of_these = self.history is None or self.epochs[-1] == run.epochs  # the weights that are looked at last
         return {
             "network": run.model,
             "loss": run.loss,
             "recipe": run.recipe,
             "seed": run.seed,
-            "test accuracy": last.get("accuracy") if isinstance(last, dict) else last,
+            "test accuracy": accuracy_in(run.results, "test", run.which) if of_these else None,
             "epochs": run.epochs,
             "folder" if self.path.is_dir() else "file": str(self.path),
         }

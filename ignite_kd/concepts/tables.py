@@ -13,6 +13,7 @@ from ignite_kd.concepts.numbers import (
     ACCURACY,
     INTERVALS,
     NUMBERS,
+    about,
     accuracy,
     bases,
     columns,
@@ -120,7 +121,7 @@ def _differences(found: Explanation) -> list[str]:
     rows = []
     for one in comparisons(found):
         apart = {name: difference(found, one.name, name) for name in columns(found)}
-        told = [interval(name, values) if values else "–" for name, values in apart.items()]
+        told = [interval(found, name, values) if values else "–" for name, values in apart.items()]
         rows.append([named(one.name, one.members), *told])
     return table(["", *columns(found)], rows, words=(0,)) if rows else []
 
@@ -155,7 +156,8 @@ def _caption(found: Explanation) -> str:
         words.append(f"Masks: {found.settings['masks']}.")
     words.append(engine_note(found) or "Engine: sampled.")
     if found.noise is not None:
-        words.append(f"Other noise alone, at one checkpoint, gives rho {found.noise:.3f}.")
+        noises = f"{found.noises} noises at the last checkpoint of {found.networks[0].name}"
+        words.append(f"Noise alone ({noises}, as if they were epochs) gives rho {about(found)}{found.noise:.3f}.")
     return " ".join(words)
 
 

@@ -138,17 +138,23 @@ def _transforms(
     if views not in VIEWS:
         raise unknown("views", views, VIEWS)
     if views != "usual":
-        whole, larger = v2.Resize((size, size)), v2.Resize((round(size * 256 / 224),) * 2)
+        whole, larger = cut_to_evaluate(size, views), v2.Resize((round(size * 256 / 224),) * 2)
         changes = [] if views == "squash" else [larger, v2.RandomCrop(size), v2.RandomHorizontalFlip()]
         if views == "strong":
             changes += [v2.RandomVerticalFlip(), v2.RandomRotation(30), v2.ColorJitter(1.0, 1.0, 1.0, 0.5)]
         return v2.Compose([*(changes or [whole]), *last]), v2.Compose([whole, *last])
-    if size >= 64:
-        random, resized = [v2.RandomResizedCrop(size)], round(size * 256 / 224)
-    else:
-        random, resized = [v2.Resize(size), v2.RandomCrop(size, padding=4)], size
+    random = [v2.RandomResizedCrop(size)] if size >= 64 else [v2.Resize(size), v2.RandomCrop(size, padding=4)]
     training = v2.Compose([*random, v2.RandomHorizontalFlip(), *last])
-    return training, v2.Compose([v2.Resize(resized), v2.CenterCrop(size), *last])
+    return training, v2.Compose([cut_to_evaluate(size, views), *last])
+
+
+def cut_to_evaluate(size: int, views: str) -> nn.Module:
+    """How an image becomes one of size × size pixels where nothing is left to chance; a mask of it just so."""
+    from torchvision.transforms import v2
+
+    if views != "usual":
+        return v2.Resize((size, size))
+    return v2.Compose([v2.Resize(round(size * 256 / 224) if size >= 64 else size), v2.CenterCrop(size)])
 
 
 def _class_names(folder: Path) -> list[str]:

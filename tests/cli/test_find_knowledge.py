@@ -99,6 +99,10 @@ def test_every_mistake_is_one_line():
     done = call(f"train-sigma --checkpoint-root distil {SIGMA} --sigma-size 5 --output-dir other")
     assert done.status == 0, done.err
     refused(f"{NAMED} --distil-sigma-root other", "made otherwise", "constants.grid was 4 and is 5")
+    expanded = f"{SIGMA} --fore-expand true --sigma-upsample-size 6 --output-dir larger"
+    done = call(f"train-sigma --checkpoint-root distil {expanded}")
+    assert done.status == 0, done.err
+    refused(f"{NAMED} --distil-sigma-root larger", "the masks differ", "--fore-expand")
 
 
 def test_its_flags():

@@ -37,6 +37,16 @@ def test_what_was_found_is_printed_and_written_with_the_report(found, tmp_path, 
     assert len(written) == 2
 
 
+def test_a_picture_that_fails_costs_no_number(found, tmp_path, monkeypatch):
+    def fail(explanation, folder):
+        raise ValueError("no picture")
+
+    monkeypatch.setattr(report, "write", fail)
+    with pytest.raises(ValueError, match="no picture"):
+        tell(found, tmp_path)
+    assert json.loads((tmp_path / "explanation.json").read_text()) and (tmp_path / "table.md").exists()
+
+
 def test_a_stop_is_told_and_a_signal_too_late_is_none(capsys):
     with stoppable(None) as stopping:
         os.kill(os.getpid(), signal.SIGTERM)

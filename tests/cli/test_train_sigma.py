@@ -83,6 +83,7 @@ def test_every_mistake_is_one_line():
     refused("--checkpoint-root run --epoch 20", "--epoch-break should be below --epoch, 20")
     refused("--checkpoint-root run --threshold-entropy low", "--threshold-entropy", "float")
     refused("--checkpoint-root run --pick-sample maybe", "--pick-sample", "boolean")
+    refused("--checkpoint-root run --mask-dir masks", "--mask-dir needs --dataset")
 
 
 def test_its_flags():

@@ -108,3 +108,17 @@ def test_images_are_cut_as_the_run_cut_them(tmp_path):
     for views, brightest in (("usual", 0), ("squash", 255)):
         found = candidates_of(run("folder", image_size=20, data_dir=str(tmp_path), views=views), "train", 1, seed=0)
         assert found.pictures(found.names).max() == brightest
+
+
+@pytest.mark.parametrize("views", ["usual", "squash"])
+@pytest.mark.parametrize("size", [24, 64])
+def test_a_mask_lies_on_its_photograph_however_that_is_cut(tmp_path, views, size):
+    """The photograph is white on the object and black elsewhere: its own mask."""
+    for part in ("train", "val", "masks"):
+        path = tmp_path / (part if part == "masks" else f"photos/{part}") / "one" / "disc.png"
+        path.parent.mkdir(parents=True)
+        y, x = np.ogrid[:96, :160]
+        Image.fromarray((255 * ((y - 30) ** 2 + (x - 100) ** 2 < 20**2)).astype(np.uint8)).save(path)
+    told = run("folder", image_size=size, data_dir=str(tmp_path / "photos"), views=views)
+    found = candidates_of(told, "train", 1, seed=0, mask_dir=str(tmp_path / "masks"))
+    assert torch.equal(found.masks, found.pictures(found.names)[:, 0] > 0)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from ignite_kd.concepts import entropy
 from ignite_kd.concepts.constants import SOURCES, Constants
 from ignite_kd.concepts.entropy import ENGINES, deviation, entropy_maps
 from ignite_kd.concepts.trajectory import EntropyMaps, Status
@@ -27,6 +28,14 @@ def test_the_engines_agree_as_far_as_their_noise_lets_them(network, layer):
     assert apart.mean < 0.06 and abs(apart.bias) < 0.02 and apart.images == 3
     assert other_noise.mean < 0.06
     assert deviation(maps["closed-form"], maps["linear"]).worst < 0.01
+
+
+@pytest.mark.parametrize(("edge", "images"), [(32, 4), (64, 4), (90, 2), (224, 1)])
+def test_large_images_go_through_one_by_one(network, edge, images, monkeypatch):
+    asked = []
+    monkeypatch.setattr(entropy, "sampled_maps", lambda *given: asked.append(given[-1]))
+    entropy_maps(network, "0", torch.zeros(1, 3, edge, edge))
+    assert asked == [images]
 
 
 def test_the_network_is_left_as_it_was(network):

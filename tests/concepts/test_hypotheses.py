@@ -79,7 +79,7 @@ def loss(words):
 def test_who_had_a_teacher_is_known_by_the_loss():
     for words in ("1 ce + 0.3 kd", "3 vid", "1 ce + 0.3 kd {'temperature': 4}"):  # of a record, of a card
         assert taught(explained(**loss(words)))
-    for words in ("1 ce", None, ""):
+    for words in ("1 ce", "ce", None, ""):
         assert not taught(explained(**loss(words)))
 
 

@@ -146,7 +146,9 @@ def test_what_the_linear_engine_makes_inexact_is_marked():
 
 
 def test_a_difference_has_signs():
-    assert interval("N_fg", (0.5, -0.25, 1)) == "+0.50 (−0.25 to +1.00)"
+    assert interval(explanation(), "N_fg", (0.5, -0.25, 1)) == "+0.50 (−0.25 to +1.00)"
+    inexact = explanation(engine="linear")
+    assert interval(inexact, "N_fg", (0.5, -0.25, 1)) == "≈\N{NO-BREAK SPACE}+0.50 (−0.25 to +1.00)"
 
 
 def test_a_difference_that_is_no_number_was_not_measured():

@@ -16,6 +16,8 @@ def one(maps, foreground, distances):
 
 def test_the_worked_example_in_the_originals_order(one, foreground):
     lines = results_text(one, foreground, 0.2, -2.8, ALL).splitlines()
+    inexact = results_text(one, foreground, 0.2, -2.8, ALL, engine="linear").splitlines()
+    assert inexact[0] == f"{lines[0]}, inexact: by the linear engine" and inexact[1:] == lines[1:]
     threshold = lines.pop(3)
     assert lines == [
         "label_net, layer conv, threshold of the entropy -2.8, margin 0.2",

@@ -3,8 +3,9 @@ import shutil
 import pytest
 import torch
 
+from ignite_kd.concepts import desk
 from ignite_kd.concepts.constants import Constants
-from ignite_kd.concepts.desk import Asked
+from ignite_kd.concepts.desk import Asked, StoppedError
 from ignite_kd.concepts.metrics import distances_at
 from ignite_kd.concepts.selection import FROM_EPOCH
 from ignite_kd.concepts.sigma import read_sigma, train_sigma
@@ -91,6 +92,32 @@ def test_what_is_missing_or_torn_is_said(root, tmp_path):
     store.save()
     with pytest.raises(UserError, match="is not complete; let train-sigma go on"):
         read_sigma(tmp_path / "maps", "")
+
+
+def test_what_another_choice_left_is_not_taken_for_the_one_under_way(root, tmp_path):
+    class Stop:
+        def asked(self):
+            return True
+
+    left(root, tmp_path / "maps")
+    before = Store.there(tmp_path / "maps" / "maps.pt")
+    with pytest.raises(StoppedError):
+        left(root, tmp_path / "maps", pick=False, stopping=Stop())
+    with pytest.raises(UserError, match="is not complete; let train-sigma go on"):
+        read_sigma(tmp_path / "maps", "")
+    left(root, tmp_path / "maps")
+    again = read_sigma(tmp_path / "maps", "")
+    assert again.kept == before.notes["kept"]
+    assert torch.equal(again.store.get(3, again.kept).entropies, before.get(3, again.kept).entropies)
+
+
+def test_the_deviation_counts_concepts_from_the_ground_as_the_study_does(root, tmp_path, monkeypatch):
+    seen = []
+    plain = desk.deviation
+    monkeypatch.setattr(desk, "deviation", lambda *given: seen.append(given[2]) or plain(*given))
+    left(root, tmp_path / "maps")
+    found = read_sigma(tmp_path / "maps", "")
+    assert torch.equal(seen[0], found.masks(found.kept)[1])
 
 
 def test_another_runs_weights_tell_no_distance_of_these_maps(root, tmp_path):

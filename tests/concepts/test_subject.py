@@ -40,6 +40,14 @@ def test_a_run_with_a_history_is_all_of_its_checkpoints(run_folder):
         subject.at([0, 2])
 
 
+def test_the_accuracy_is_that_of_the_weights_that_are_looked_at(run_folder, tmp_path):
+    assert Subject(run_folder).at([0, 1]).about()["test accuracy"] is None
+    results = {"test": {"last": {"accuracy": 0.5}, "best": {"accuracy": 0.75}}}
+    card = {"model": "mlp_8", "dataset": "shapes", "results": results, "which": "best"}
+    save_weights(tmp_path / "best.th", models.build("mlp_8", 10).state_dict(), card)
+    assert Subject(tmp_path / "best.th").about()["test accuracy"] == 0.75
+
+
 def test_distances_are_those_of_the_kept_epochs(run_folder):
     subject = Subject(run_folder)
     name, *_ = subject.weights

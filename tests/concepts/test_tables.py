@@ -30,7 +30,7 @@ def rows(text, heading):
 
 
 def test_the_numbers_of_the_worked_example_stand_in_the_table(build):
-    text = markdown(build("one", noise=0.9, notes=["look here"]))
+    text = markdown(build("one", noise=0.9, noises=4, notes=["look here"]))
     head, _, row = rows(text, "# What 1 network learned: `pooled`, 3 images")[:3]
     assert dict(zip(head, row, strict=True)) == {
         "network": "one", "epochs": "0, 2, 5, 10", "N_fg": "2.00 ± 0.00", "N_bg": "2.00 ± 0.82",
@@ -38,12 +38,15 @@ def test_the_numbers_of_the_worked_example_stand_in_the_table(build):
         "rho": "0.550 ± 0.324", "rho_trained": "0.550 ± 0.324",
     }  # fmt: skip
     assert "Engine: sampled" in text and "rho 0.900" in text and "- look here" in text
+    assert "4 noises at the last checkpoint of one" in text
     assert rows(text, "## Candidates")[2] == ["one", "3", "1"]
     assert "Differences" not in text and "Over seeds" not in text
 
 
 def test_every_number_of_an_inexact_engine_is_marked_and_its_deviation_told(build):
-    text = markdown(build("one", "two", engine="linear", deviation="0.01 nats"))
+    text = markdown(build("one", "two", engine="linear", deviation="0.01 nats", noise=0.9))
+    assert "gives rho ≈\N{NO-BREAK SPACE}0.900" in text
+    assert all(cell.startswith(("≈", "–")) for row in rows(text, "## Differences")[2:] for cell in row[1:])
     assert "Deviation of its maps from sampled ones: 0.01 nats" in text
     for heading in ("# What 2 networks", "## Other margins"):
         for row in rows(text, heading)[2:]:
