@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ignite_kd.errors import RunFailed
+from ignite_kd.errors import Diverged, RunFailed
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
 from ignite_kd.together import run_together
@@ -36,7 +36,8 @@ def train(sessions: Sequence[Session]) -> int:
         if not isinstance(error, RunFailed):
             raise error
         told = session.failed(error)
-        if len(sessions) == 1:
+        # what one process alone knows of, a full disk, the others cannot follow
+        if len(sessions) == 1 or (session.processes > 1 and not isinstance(error, Diverged)):
             raise told from None
         session.say(f"failed: {told}")
         failures.append(session)
@@ -51,7 +52,8 @@ def train(sessions: Sequence[Session]) -> int:
         with sessions[0].stopping as stopping:
             for session in begun:
                 try:
-                    if session.steps_left > 0 and not stopping.reason and session.first_stages_are_done():
+                    stopped = stopping.was_asked()
+                    if session.steps_left > 0 and not stopped and session.first_stages_are_done():
                         ready.append(session)
                 except RunFailed as error:
                     failed(session, error)

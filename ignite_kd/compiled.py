@@ -23,6 +23,7 @@ __all__ = ["check_compiler", "compile_student", "compile_teacher", "compiling_pa
 # Additions and multiplications of a training for which compiling is a small part: some three minutes on two cores, of
 # which compiling saves about half and costs 10 to 35 seconds.
 _WORTH_COMPILING = 2e13
+_PARTS = 256  # networks and heads of a class: as many as torch allows in all
 
 
 class _Compiled:
@@ -35,6 +36,8 @@ class _Compiled:
     def __init__(
         self, function: Callable[..., Any], device: torch.device, fits: Callable[..., bool], **settings: Any
     ) -> None:
+        # torch counts all functions that come through here as one, and would run the ninth kind of part as it is
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _PARTS)
         self._plain, self._fits = function, fits
         fast = with_fewer_products(function) if device.type == "cpu" else function
         self._fast: Callable[..., Any] | None = torch.compile(fast, dynamic=False, **settings)

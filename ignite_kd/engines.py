@@ -138,14 +138,14 @@ class StudentEngine(Engine):
 
     def _begin_step(self) -> None:
         state = self.state
+        if not self.model.training:  # somebody evaluated it and did not put it back
+            self.model.train()
         state.student = state.teacher = None  # frees the features of the step before
         state.losses = {}
         state.batch = Batch.of(state.batch).to(self.device)
 
     def _step(self, batch: Batch) -> dict[str, Any]:
         state = self.state
-        if not self.model.training:  # somebody evaluated it and did not put it back
-            self.model.train()
         with self._autocast():
             state.student = self.network(batch.images)
             self.fire_event(DistillationEvents.LOSSES)

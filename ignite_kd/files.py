@@ -8,9 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from ignite_kd.errors import UserError
+from ignite_kd.errors import RunFailed, UserError
 
-__all__ = ["atomic_write", "check_writable", "digest_of"]
+__all__ = ["atomic_write", "check_writable", "digest_of", "write_while_training"]
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -30,6 +30,14 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
             os.unlink(beside)
         raise
     _flush_folder(path.parent)
+
+
+def write_while_training(path: Path, content: bytes | str, kept: str) -> None:
+    """`atomic_write`, where a full disk ends the run in one line; `kept` says what is there all the same."""
+    try:
+        atomic_write(path, content)
+    except OSError as error:
+        raise RunFailed(f"{path} could not be written: {error.strerror}; {kept}.") from None
 
 
 def check_writable(path: str | Path) -> None:

@@ -139,7 +139,10 @@ def _worker(named: dict[str, Plan], place: dict[str, str], failures: Any) -> Non
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C comes from the parent alone, so once
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(_share(named, failures.put))
+    try:
+        sys.exit(_share(named, failures.put))
+    except KeyboardInterrupt:  # a second Ctrl-C
+        sys.exit(130)
 
 
 def _end_with_parent() -> None:
@@ -152,15 +155,30 @@ def _end_with_parent() -> None:
 def _share(named: dict[str, Plan], say: Callable[[str], None] | None = None) -> int:
     """Be one process of several, whose place the environment says."""
     import ignite.distributed as idist  # here: who only waits for processes needs no torch
-    import torch
 
     logging.disable(logging.INFO)  # ignite tells how it connects
-    backend = "nccl" if torch.cuda.is_available() and next(iter(named.values())).device != "cpu" else "gloo"
-    _connect(backend)
     try:
         return _say_errors(named, say)
     finally:
         idist.finalize()
+
+
+def _backend(word: str) -> str:
+    """How processes on these devices talk."""
+    import torch
+
+    from ignite_kd.devices import pick_device
+
+    kind = pick_device(word).type
+    if kind == "mps":
+        raise UserError("several processes share CPUs or NVIDIA GPUs, not mps; say --device cpu.")
+    place, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if kind == "cuda" and place >= count:
+        raise UserError(
+            f"each process takes a GPU, but this machine has {count}, so none for process {place + 1}; start fewer, or "
+            "say --device cpu."
+        )
+    return "nccl" if kind == "cuda" else "gloo"
 
 
 def _connect(backend: str) -> None:
@@ -185,13 +203,14 @@ def _say_errors(named: dict[str, Plan], say: Callable[[str], None] | None) -> in
     import ignite.distributed as idist
 
     try:
+        _connect(_backend(next(iter(named.values())).device))
         status = _train(named)
         idist.barrier()  # who starts processes may end all as soon as one has ended: the first may be writing still
         return status
     except (UserError, RunFailed, OSError) as error:
         if say is not None:
             say(f"error: {error}")
-        elif idist.get_rank() == 0 or (isinstance(error, UserError) and error.while_training):
+        elif os.environ["RANK"] == "0" or (isinstance(error, UserError) and error.while_training):
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 2 if isinstance(error, UserError) else 1
     except Exception:

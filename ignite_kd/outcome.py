@@ -25,9 +25,12 @@ def conclude(session: Session) -> str:
     plan, record = session.plan, session.record
     student = session.student
     results: dict[str, Any] = {}
-    if session.best is not None:
+    if session.best is not None and session.data.validation is not None:
         validated = student.state.metrics or (record.read() or [{}])[-1]
-        results["validation"] = {"last": validated.get("validation/accuracy"), "best": session.best.accuracy}
+        last = validated.get("validation/accuracy")
+        if last is None:  # a longer training was planned, in which nothing was measured at this epoch
+            last = evaluate(session.model, session.data.validation, session.device, session.precision)["accuracy"]
+        results["validation"] = {"last": last, "best": max(last, session.best.accuracy)}
         results["best_epoch"] = session.best.epoch
     test = session.data.test if session.recipe.test_at_end else None
     if test is not None:
@@ -37,6 +40,9 @@ def conclude(session: Session) -> str:
         best = _best_network(session)
         if best is not None:
             results["test"]["best"] = evaluate(best, test, session.device, session.precision)
+        if session.tested is not None:
+            accuracy, epoch = session.tested.best
+            results["test"]["highest"] = {"accuracy": accuracy, "epoch": epoch}
     summary = _summary(results, plan.max_epochs)
     if session.rank > 0:
         return summary
@@ -83,5 +89,7 @@ def _summary(results: dict[str, Any], epochs: int) -> str:
             last, best = (v["accuracy"] if isinstance(v, dict) else v for v in (found["last"], found.get("best")))
             top5 = f", last top-5 {found['last']['top5']:.2%}" if isinstance(found["last"], dict) else ""
             chosen = "" if best is None else f", best {best:.2%} (epoch {results['best_epoch']}, chosen on validation)"
-            parts.append(f"{name} accuracy: last {last:.2%} (epoch {epochs}){chosen}{top5}")
+            highest = found.get("highest")
+            peak = "" if highest is None else f", highest {highest['accuracy']:.2%} (epoch {highest['epoch']})"
+            parts.append(f"{name} accuracy: last {last:.2%} (epoch {epochs}){chosen}{top5}{peak}")
     return "result   " + "; ".join(parts) if parts else "result   trained; no test or validation was asked for"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from ignite_kd import heads, loaders, models, recipes, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
+from ignite_kd.distributed import agree
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, evaluating
 from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.files import check_writable
@@ -74,7 +76,7 @@ class Session:
         self.plan, self.recipe, self.label = plan, plan.recipe, label
         self.stopping = beside.stopping if beside else Stopping(plan.time_limit)
         self.rank, self.processes = idist.get_rank(), idist.get_world_size()
-        self.device = idist.device() if self.processes > 1 else pick_device(plan.device)
+        self.device = pick_device(str(idist.device()) if self.processes > 1 else plan.device)
         self.precision = prepare_precision(plan.precision, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -98,6 +100,8 @@ class Session:
         self._introduces = beside is None  # says what classmates share
         if beside is None:
             split_seed = self.before.get("data", {}).get("split", {}).get("seed")
+            if self.recipe.fresh_split and split_seed is None:  # drawn once, however many processes there are
+                split_seed = int(agree(secrets.randbits(32) if self.rank == 0 else 0)[0])
             self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
             self.teacher = self._build_teacher() if plan.teacher else None
         else:
@@ -256,9 +260,9 @@ class Session:
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
         if self.places is not None:
             self.places.attach(student)
+        SeedSteps(self.plan.seed, self.rank).attach(student)
         if recipe.doubled_forward and self.teacher is not None:
             DoubledForward().attach(student)
-        SeedSteps(self.plan.seed, self.rank).attach(student)
         if self.plan.frozen is not None:
             Freeze(self.plan.frozen, norms=not recipe.moving_frozen_norms).attach(student)
         if self.teacher is not None:
@@ -366,8 +370,10 @@ class Session:
                 raise UserError("the schedule plateau looks at validation; keep validation_images and validate_every.")
             plateau = objects["plateau"] = Plateau(student, recipe.decay, recipe.patience)
             plateau.attach(student)
+        self.tested: Evaluate | None = None
         if recipe.test_every_epoch and self.data.test is not None:
-            Evaluate(self.data.test, "test").attach(student)
+            self.tested = objects["tested"] = Evaluate(self.data.test, "test")
+            self.tested.attach(student)
         if plan.keep_epochs:
             # what was learned is read off the last weights
             history = KeepEpochs(self.folder / "history", {*plan.keep_epochs, plan.max_epochs})

@@ -177,3 +177,17 @@ def test_students_that_differ_in_an_option_alone_have_different_names(plan):
     assert first != second
     assert first.startswith("kd1-seed0-")
     assert second.startswith("kd1-seed0-")
+
+
+def test_what_one_process_of_several_fails_at_ends_the_class(plan):
+    """The others know nothing of its full disk: if it went on with the next student, they would not."""
+    with sessions_of(classmates(three(plan))) as sessions:
+
+        def full():
+            sessions[1].processes = 2
+            raise RunFailed("no space left")
+
+        sessions[1].student.add_event_handler(Events.ITERATION_STARTED(once=7), full)
+        with pytest.raises(RunFailed, match="no space left"):
+            train(sessions)
+        assert sessions[2].student.state.iteration < 12

@@ -166,3 +166,13 @@ def test_weights_lie_as_convolutions_like_them(plan):
     assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in convolutions)
     batch = next(iter(session.data.train))
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_any_number_of_unlike_parts_is_compiled():
+    torch._dynamo.reset()
+    parts = [
+        eval(f"lambda x: x * {i} + (1 if torch.compiler.is_compiling() else 0)", {"torch": torch}) for i in range(12)
+    ]
+    compiled_parts = [compiled._Compiled(part, CPU, lambda x: True, backend="eager") for part in parts]
+    assert [part(torch.ones(2)).tolist() for part in compiled_parts] == [[i + 1.0] * 2 for i in range(12)]
+    torch._dynamo.reset()

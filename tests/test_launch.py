@@ -114,3 +114,20 @@ def test_a_mistake_is_said_once_and_is_the_exit_status(tmp_path):
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: a batch of 1 cannot be shared by 2 processes")
     assert done.stderr.count("\n") == 1
+    done = run("--nproc-per-node 2 --device nonsense", tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: unknown device 'nonsense'"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    from ignite_kd import devices, launch
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(devices, "pick_device", lambda word: torch.device(word))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="this machine has 1, so none for process 2"):
+        launch._backend("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert (launch._backend("cuda:0"), launch._backend("cpu")) == ("nccl", "gloo")
+    with pytest.raises(UserError, match="not mps"):
+        launch._backend("mps")

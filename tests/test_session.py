@@ -7,9 +7,10 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from ignite_kd import data, models, recipes
+from ignite_kd import data, models, recipes, session
 from ignite_kd.cards import read_card
 from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.handlers import evaluate
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
 from ignite_kd.terms import Term
@@ -114,6 +115,10 @@ def test_a_recipe_may_evaluate_the_test_set_after_every_epoch(plan, tmp_path):
     assert len(lines) == 2 and {"test/accuracy", "test/top5", "test/loss"} <= lines[0].keys()
     last = json.loads((tmp_path / "other" / "run.json").read_text())["results"]["test"]["last"]
     assert lines[-1]["test/accuracy"] == last["accuracy"]
+    results = json.loads((tmp_path / "other" / "run.json").read_text())["results"]
+    reached = [line["test/accuracy"] for line in lines]
+    assert results["test"]["highest"] == {"accuracy": max(reached), "epoch": 1 + reached.index(max(reached))}
+    assert f"highest {max(reached):.2%}" in json.loads((tmp_path / "other" / "run.json").read_text())["summary"]
     assert all(
         torch.equal(t, told.model.state_dict()[name]) for name, t in quiet.model.state_dict().items()
     )  # evaluating changes nothing
@@ -258,3 +263,33 @@ def test_a_batch_norm_after_the_last_pixel_is_found(edge, single):
     session = SimpleNamespace(model=nn.Sequential(*strided), data=SimpleNamespace(image_size=edge))
     assert Session._normalises_single_numbers(session) is single
     assert session.model.training and int(session.model[0][1].num_batches_tracked) == 0
+
+
+def test_a_fresh_split_is_drawn_once_for_all_processes(plan, monkeypatch):
+    monkeypatch.setattr(session, "agree", lambda number: [77.0])  # what the first process drew
+    fresh = recipes.get("vid,batch_size=50,validation_images=100,fresh_split=true")
+    one = Session(dataclasses.replace(plan, recipe=fresh))
+    one.close()
+    assert one.data.split.spec.seed == 77
+    monkeypatch.undo()
+    drawn = set()
+    for folder in ("a", "b"):
+        one = Session(dataclasses.replace(plan, recipe=fresh, output_dir=f"{plan.output_dir}{folder}"))
+        one.close()
+        drawn.add(one.data.split.spec.seed)
+    assert len(drawn) == 2
+
+
+def test_a_run_that_ends_sooner_than_planned_is_validated_at_its_end(plan, tmp_path):
+    rarely = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, validate_every=3), max_epochs=6)
+    first = Session(rarely)
+    first.student.add_event_handler(Events.EPOCH_COMPLETED(once=4), first.student.terminate)
+    assert first.run() == 0
+    first.close()
+    assert "validation/accuracy" not in first.record.read()[-1]
+    resumed = Session(dataclasses.replace(rarely, max_epochs=4, resume="auto"))
+    assert resumed.run() == 0
+    resumed.close()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    expected = evaluate(resumed.model, resumed.data.validation)["accuracy"]
+    assert record["status"] == "finished" and record["results"]["validation"]["last"] == expected

@@ -37,9 +37,11 @@ __all__ = ["command"]
     help="Any of `ignite-kd list methods`; RepDistiller's words too (hint, attention, similarity, …)."
     "  [default: itrd, unless there is a --loss]",
 )
-@option("-r", "--gamma", group="Loss", default=1.0, help="Weight of the cross-entropy.")
+@option("-r", "--r", "--gamma", "gamma", group="Loss", default=1.0, help="Weight of the cross-entropy.")
 @option("-a", "--alpha", group="Loss", type=float, help="Weight of KD; needed by kd.  [default: 0]")
-@option("-b", "--beta", group="Loss", type=float, help="Weight of the method; needed by every other one.")
+@option(
+    "-b", "--b", "--beta", "beta", group="Loss", type=float, help="Weight of the method; needed by every other one."
+)
 @option("--loss", group="Loss", multiple=True, metavar="NAME:FACTOR[,option=value…]", help="One more term, repeatable.")
 @option("--kd_T", "kd_temperature", group="Loss", default=4.0, help="Temperature of KD.")
 @option("--lambda_corr", group="ITRD", default=2.0, help="Weight of its correlation loss.")

@@ -49,10 +49,11 @@ def zoo_options() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def recipe_of(settings: dict[str, Any]) -> Recipe:
     """The recipe with what the flags in `settings` change; they are taken out of it."""
-    recipe = get(settings.pop("recipe"))
+    word = settings.pop("recipe")
+    recipe = get(word)
     names = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
     changes = {name: value for name in names if (value := settings.pop(name)) is not None}
-    if "epochs" in changes:
+    if "epochs" in changes and "milestones=" not in word:
         changes["milestones"] = milestones(changes["epochs"])
     for ignored in ("start_epoch", "ignored_frequency"):
         settings.pop(ignored)

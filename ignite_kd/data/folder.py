@@ -74,9 +74,9 @@ def folder_loaders(
         raise UserError(f"{root / 'train'} has but one class, {classes[0]}; add the folder of another one.")
     train, validation = _samples(root / "train", classes), _samples(root / "val", classes)
     test = _samples(root / "test", classes) if (root / "test").is_dir() else None
-    if samples_per_class is not None:
-        train = _subset(train, classes, samples_per_class, seed)
     digest = _digest(train, validation, test)
+    if samples_per_class is not None:
+        train = _subset(train, classes, samples_per_class)
 
     training, evaluation = _transforms(image_size, mean, std, views)
 
@@ -182,8 +182,9 @@ def _samples(folder: Path, classes: list[str]) -> FileList:
     return samples
 
 
-def _subset(samples: FileList, classes: list[str], samples_per_class: int, seed: int) -> FileList:
-    order = shuffled(len(samples), seed)
+def _subset(samples: FileList, classes: list[str], samples_per_class: int) -> FileList:
+    """Always the same ones, whatever the seed of the training."""
+    order = shuffled(len(samples), 0)
     counts = samples.labels.bincount(minlength=len(classes))
     by_class = order[samples.labels[order].argsort(stable=True)].split(counts.tolist())
     for name, members in zip(classes, by_class, strict=True):

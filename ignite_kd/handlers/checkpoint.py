@@ -20,8 +20,7 @@ from ignite.engine.events import RemovableEventHandle
 
 from ignite_kd.distributed import agree
 from ignite_kd.engines import StudentEngine
-from ignite_kd.errors import RunFailed
-from ignite_kd.files import atomic_write
+from ignite_kd.files import write_while_training
 
 __all__ = ["Checkpoints", "newest"]
 
@@ -85,12 +84,7 @@ class Checkpoints:
         content = io.BytesIO()
         torch.save(state, content)
         name = f"{prefix}{hashlib.sha256(content.getbuffer()).hexdigest()[:16]}.pt"
-        try:
-            atomic_write(self.folder / name, content.getvalue())
-        except OSError as error:
-            raise RunFailed(
-                f"the checkpoint {name} could not be written: {error.strerror}; the ones before are kept."
-            ) from None
+        write_while_training(self.folder / name, content.getvalue(), "the checkpoints before are kept")
         replaced = [path for path in self.files() if path.name.startswith(prefix) and path.name != name]
         for old in replaced:
             old.unlink()
@@ -112,6 +106,8 @@ class Checkpoints:
     def load_latest(self) -> Path | None:
         """Put the newest sound checkpoint back into the objects; a torn one is named and the one before it is used."""
         with idist.one_rank_first():  # who puts a torn one away; the others do not meet it
+            for half in self.folder.glob(".step-*.part"):  # what a kill left of one that was being written
+                half.unlink(missing_ok=True)
             found = newest(self.folder, self._put_away)
             if found is None:
                 return None

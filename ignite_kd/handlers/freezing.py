@@ -45,5 +45,5 @@ class Freeze:
             for parameter in frozen:
                 parameter.requires_grad_(True)
 
-        # after the engine itself has put the whole model into training mode
-        return Attachment(student.add_event_handler(Events.EPOCH_STARTED, hold), undo)
+        # after the engine itself has put the whole model into training mode, which it may do within an epoch
+        return Attachment(student.add_event_handler(Events.ITERATION_STARTED, hold), undo)

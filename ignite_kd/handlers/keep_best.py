@@ -10,7 +10,7 @@ from ignite.engine import Events
 from ignite.engine.events import RemovableEventHandle
 
 from ignite_kd.engines import StudentEngine
-from ignite_kd.files import atomic_write
+from ignite_kd.files import write_while_training
 from ignite_kd.handlers.evaluation import Evaluate
 from ignite_kd.handlers.finite import weights_are_finite
 
@@ -38,4 +38,4 @@ class KeepBest:
         if self.epoch == student.state.epoch and weights_are_finite(student.model):
             content = io.BytesIO()
             torch.save(student.model.state_dict(), content)
-            atomic_write(self.path, content.getvalue())
+            write_while_training(self.path, content.getvalue(), "the best epoch before is kept")

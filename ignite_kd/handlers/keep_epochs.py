@@ -14,8 +14,7 @@ from ignite.engine.events import RemovableEventHandle
 from torch import Tensor
 
 from ignite_kd.engines import StudentEngine
-from ignite_kd.errors import RunFailed
-from ignite_kd.files import atomic_write
+from ignite_kd.files import write_while_training
 
 __all__ = ["PATH_FILE", "KeepEpochs", "weights_file"]
 
@@ -107,12 +106,7 @@ class KeepEpochs:
         for name, value in files.items():
             content = io.BytesIO()
             torch.save(value, content)
-            try:
-                atomic_write(self.folder / name, content.getvalue())
-            except OSError as error:
-                raise RunFailed(
-                    f"{self.folder / name} could not be written: {error.strerror}; what was kept before is there."
-                ) from None
+            write_while_training(self.folder / name, content.getvalue(), "what was kept before is there")
 
 
 def _weights(student: StudentEngine) -> list[Tensor]:

@@ -17,8 +17,8 @@ from ignite.engine import Events
 from ignite.engine.events import RemovableEventHandle
 
 from ignite_kd.engines import StudentEngine
-from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.files import atomic_write
+from ignite_kd.errors import UserError
+from ignite_kd.files import write_while_training
 
 __all__ = ["RunRecord", "versions"]
 
@@ -116,7 +116,4 @@ def _number(value: Any) -> float | None:
 def _write(path: Path, text: str) -> None:
     if idist.get_rank() > 0:  # all processes come to know the same
         return
-    try:
-        atomic_write(path, text)
-    except OSError as error:
-        raise RunFailed(f"{path} could not be written: {error.strerror}; what was there before is kept.") from None
+    write_while_training(path, text, "what was there before is kept")

@@ -27,7 +27,20 @@ def schedule_of(recipe: Recipe, learning_rate: float, epochs: int) -> StepSchedu
     return OneCycle(learning_rate, epochs, recipe.rise) if recipe.schedule == "one-cycle" else None
 
 
-class StepSchedule:
+class _EpochByEpoch:
+    """A rate that stays through an epoch."""
+
+    def __call__(self, epochs_done: int) -> float:
+        raise NotImplementedError
+
+    def attach(self, student: StudentEngine) -> RemovableEventHandle:
+        return student.add_event_handler(Events.EPOCH_STARTED, self._set)
+
+    def _set(self, student: StudentEngine) -> None:
+        _set_rate(student, self(student.state.epoch - 1))
+
+
+class StepSchedule(_EpochByEpoch):
     """Multiply the learning rate by `decay` after each milestone, as torch's `MultiStepLR` does, to the last digit."""
 
     def __init__(self, learning_rate: float, milestones: Sequence[int], decay: float) -> None:
@@ -40,14 +53,8 @@ class StepSchedule:
                 rate *= self.decay
         return rate
 
-    def attach(self, student: StudentEngine) -> RemovableEventHandle:
-        return student.add_event_handler(Events.EPOCH_STARTED, self._set)
 
-    def _set(self, student: StudentEngine) -> None:
-        _set_rate(student, self(student.state.epoch - 1))
-
-
-class LogSpace:
+class LogSpace(_EpochByEpoch):
     """Lower the learning rate epoch by epoch, evenly in its logarithm, as `numpy.logspace` does.
 
     Args:
@@ -61,12 +68,6 @@ class LogSpace:
 
     def __call__(self, epochs_done: int) -> float:
         return float(self.learning_rate * 10.0 ** (-self.decades * epochs_done / max(1, self.epochs - 1)))
-
-    def attach(self, student: StudentEngine) -> RemovableEventHandle:
-        return student.add_event_handler(Events.EPOCH_STARTED, self._set)
-
-    def _set(self, student: StudentEngine) -> None:
-        _set_rate(student, self(student.state.epoch - 1))
 
 
 class Plateau:

@@ -82,6 +82,12 @@ class Stopping:
             self.reason, self.status = "time limit", self.TIME_LIMIT_STATUS
         return self.status != 0
 
+    def was_asked(self) -> bool:
+        """Whether a stop was asked for so far, with one answer for all processes."""
+        if idist.get_world_size() > 1 and not self._agreed:
+            self._settle(*agree(self.status))
+        return self.reason is not None
+
     def _stop_if_asked(self, student: StudentEngine) -> None:
         self.asked()
         status = self.status
@@ -95,7 +101,10 @@ class Stopping:
         status, seconds = agree(self.status, (now - then) / max(1, iteration - last))
         self._looked = iteration, now
         self._next_look = iteration + max(1, min(10, int(1 / max(seconds, 1e-3))))
+        self._settle(status)
+        return int(status)
+
+    def _settle(self, status: float) -> None:
         if status:
             self._agreed, self.status = True, int(status)
             self.reason = {75: "time limit", 130: "SIGINT", 143: "SIGTERM"}[self.status]
-        return int(status)

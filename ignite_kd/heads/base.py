@@ -77,7 +77,11 @@ class Head(nn.Module):
         """
         name = name or self.name
         undo = student.add_head(self, name, factor)
-        return Attachment(student.add_event_handler(event, self._add_term, name), undo)
+        try:
+            return Attachment(student.add_event_handler(event, self._add_term, name), undo)
+        except BaseException:  # an event that the engine does not have
+            undo()
+            raise
 
     def _add_term(self, student: StudentEngine, name: str) -> None:
         state = student.state

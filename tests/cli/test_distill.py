@@ -61,3 +61,13 @@ def test_what_is_wrong_is_said_in_one_line(words, message):
     done = call(f"{words} --type shapes")
     assert done.status == 2 and message in done.err, done.err
     assert len(done.err.splitlines()) == 1
+
+
+def test_milestones_that_were_typed_stay_whatever_the_epochs():
+    from ignite_kd.cli.zoo import recipe_of
+
+    flags = dict.fromkeys(
+        ("batch_size", "learning_rate", "momentum", "weight_decay", "start_epoch", "ignored_frequency")
+    )
+    assert recipe_of({"recipe": "zoo,milestones=30+60", "epochs": 100, **flags}).milestones == (30, 60)
+    assert recipe_of({"recipe": "zoo", "epochs": 100, **flags}).milestones == (50, 75)

@@ -113,13 +113,15 @@ def test_a_trial_of_any_length_is_a_name(path_t):
 
 def test_flags_reach_the_recipe_and_the_head(path_t):
     done = call(
-        f"train-student --path_t {path_t} --model_s resnet8 --distill hint -b 1 --hint_layer 3 --learning_rate 0.02 "
-        f"--lr_decay_epochs 3,4 --lr_decay_rate 0.5 --weight_decay 0 --momentum 0.8 --output-dir out {SMALL}"
+        f"train-student --path_t {path_t} --model_s resnet8 --distill hint --b 2 --r 0.5 --hint_layer 3 "
+        f"--learning_rate 0.02 --lr_decay_epochs 3,4 --lr_decay_rate 0.5 --weight_decay 0 --momentum 0.8 "
+        f"--output-dir out {SMALL}"
     )
     assert done.status == 0, done.err
     plan = json.loads(Path("out/run.json").read_text())["plan"]
     recipe = plan["recipe"]
     assert plan["terms"][1]["options"] == {"stages": "layer3"}
+    assert [term["factor"] for term in plan["terms"][:2]] == [0.5, 2]  # --b and --r as in ITRD's list of flags
     assert (recipe["learning_rate"], recipe["milestones"], recipe["decay"]) == (0.02, [3, 4], 0.5)
     assert (recipe["weight_decay"], recipe["momentum"], recipe["batch_size"]) == (0, 0.8, 50)
 

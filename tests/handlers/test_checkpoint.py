@@ -167,3 +167,12 @@ def test_a_second_run_is_saved_too(tmp_path):
     (saved,) = checkpoints.files()
     state = torch.load(saved, weights_only=True)
     assert all(torch.equal(state["model"][name], tensor) for name, tensor in student.model.state_dict().items())
+
+
+def test_what_a_kill_left_half_written_is_swept_away(tmp_path):
+    _, checkpoints = trained(tmp_path)
+    half, other = tmp_path / ".step-000000016-0123.pt.abc.part", tmp_path / ".mine.part"
+    half.write_bytes(b"half")
+    other.write_bytes(b"somebody's")
+    assert checkpoints.load_latest() == checkpoints.files()[-1]
+    assert not half.exists() and other.exists()

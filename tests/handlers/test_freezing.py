@@ -1,5 +1,6 @@
 import pytest
 import torch
+from ignite.engine import Events
 from torch import nn
 from torch.optim import SGD
 
@@ -47,6 +48,17 @@ def test_the_lower_part_keeps_its_weights_and_with_norms_its_statistics(norms):
     upper = {"upper.0.weight", "upper.0.bias", "upper.1.weight", "upper.1.bias"}
     upper |= {"upper.1.running_mean", "upper.1.running_var", "upper.1.num_batches_tracked"}
     assert changed - {"upper.0.bias"} == (upper | (set() if norms else moved)) - {"upper.0.bias"}
+
+
+def test_an_evaluation_within_the_epoch_does_not_thaw_its_norms():
+    model = Small()
+    student = StudentEngine(model, SGD(model.parameters(), lr=0.1))
+    CrossEntropy().attach(student)
+    Freeze("lower").attach(student)
+    student.add_event_handler(Events.ITERATION_COMPLETED, lambda: model.eval() and None)
+    before = model.lower[1].running_mean.clone()
+    student.run(BATCHES, max_epochs=2)
+    assert torch.equal(model.lower[1].running_mean, before) and model.upper[1].num_batches_tracked == 4
 
 
 def test_dropout_of_the_frozen_part_goes_on():

@@ -6,6 +6,7 @@ from ignite.engine import Events
 from torch import nn
 
 from ignite_kd import StudentEngine
+from ignite_kd.errors import RunFailed
 from ignite_kd.handlers import Evaluate, KeepBest
 from ignite_kd.heads import CrossEntropy
 from ignite_kd.weights import load_weights
@@ -80,3 +81,17 @@ def test_a_crash_while_writing_leaves_the_weights_before(tmp_path, monkeypatch):
             student.run(LOADER, max_epochs=2)
     assert epoch_in(tmp_path / "best.th") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["best.th"]
+
+
+def test_a_full_disk_ends_the_run_in_a_line(tmp_path, monkeypatch):
+    student, _, _ = kept(tmp_path / "best.th", [0.2, 0.7])
+    student.run(LOADER, max_epochs=1)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunFailed, match=r"best\.th could not be written: No space left on device; the best epoch"):
+            student.run(LOADER, max_epochs=2)
+    assert epoch_in(tmp_path / "best.th") == 1

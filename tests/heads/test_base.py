@@ -68,6 +68,15 @@ def test_attach_gives_ignites_handle_and_remove_stops_the_term():
     assert list(student.state.output["losses"]) == list(student.heads) == ["ce"]
 
 
+def test_an_event_that_is_refused_leaves_nothing_attached():
+    student, head = new_student(), Constant()
+    with pytest.raises(ValueError, match="event"):
+        head.attach(student, event="no event")
+    assert student.heads == {}
+    head.attach(student)
+    assert list(student.heads) == ["constant"]
+
+
 def test_a_stage_is_a_with_block():
     student = new_student()
     CrossEntropy().attach(student)

@@ -342,11 +342,11 @@ def test_damaged_notes_are_one_line(table, tmp_path, text):
 
 
 def test_a_full_disk_is_no_result(table, tmp_path, monkeypatch):
-    def full(path, content):
-        raise OSError(28, "No space left on device")
+    def full(path, content, kept):
+        raise RunFailed(f"{path} could not be written: No space left on device; {kept}.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "atomic_write", full)  # a record is smaller, and finds its place
+        patch.setattr(checkpoint, "write_while_training", full)  # a record is smaller, and finds its place
         with pytest.raises(RunFailed, match="No space left"):
             fill(table, tmp_path / "r", rows=["student"])
     assert not (tmp_path / "r" / "trials").exists()
