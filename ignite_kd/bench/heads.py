@@ -41,9 +41,10 @@ def bench_heads(
 ) -> tuple[Cost, list[Cost]]:
     """The student's own step (forward, cross-entropy, backward), and each head's cost, in alternating rounds."""
     torch.manual_seed(0)
-    own, shown = (models.build(name, 100).to(device) for name in (student, teacher))
+    # maps lie as in a training
+    own, shown = (models.build(name, 100).to(device, memory_format=torch.channels_last) for name in (student, teacher))  # type: ignore[call-overload]
     shown.eval().requires_grad_(False)
-    images = torch.randn(batch_size, 3, 32, 32, device=device)
+    images = torch.randn(batch_size, 3, 32, 32, device=device).to(memory_format=torch.channels_last)
     labels = torch.arange(_IMAGES) % 100
     indices = torch.randperm(_IMAGES)[:batch_size]
     batch = Batch(images, labels[indices].to(device), indices.to(device))
