@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from ignite_kd.data.augmentation import Augmentation
 from ignite_kd.data.folder import folder_loaders
 from ignite_kd.data.split import Split, SplitSpec, split
 from ignite_kd.data.stream import Stream
+from ignite_kd.distributed import agree
 from ignite_kd.plan import Plan
 
 __all__ = ["Loaders", "normalisation", "prepare"]
@@ -75,9 +77,9 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
     dataset = data.load(plan.dataset, plan.data_dir)
     # the released code keeps 10 000 of 50 000 for validation: a fifth, of smaller sets too
     validation = min(recipe.validation_images, len(dataset.train) // 5)
-    fresh = recipe.fresh_split and split_seed is None
-    seed = None if fresh else split_seed or 0
-    spec = SplitSpec(validation, plan.samples_per_class, seed=seed, stratified=not recipe.fresh_split)
+    if recipe.fresh_split and split_seed is None:  # drawn once, however many processes there are
+        split_seed = int(agree(secrets.randbits(32) if rank == 0 else 0)[0])
+    spec = SplitSpec(validation, plan.samples_per_class, seed=split_seed or 0, stratified=not recipe.fresh_split)
     parts = split(dataset.train.labels, spec)
     mean, std = normalisation(plan.dataset, recipe.normalisation)
     common: dict[str, Any] = {"mean": mean, "std": std, "device": device, **share}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,6 @@ from ignite_kd import heads, loaders, models, recipes, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
-from ignite_kd.distributed import agree
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, evaluating
 from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.files import check_writable
@@ -100,8 +98,6 @@ class Session:
         self._introduces = beside is None  # says what classmates share
         if beside is None:
             split_seed = self.before.get("data", {}).get("split", {}).get("seed")
-            if self.recipe.fresh_split and split_seed is None:  # drawn once, however many processes there are
-                split_seed = int(agree(secrets.randbits(32) if self.rank == 0 else 0)[0])
             self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
             self.teacher = self._build_teacher() if plan.teacher else None
         else:

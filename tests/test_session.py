@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from ignite_kd import data, models, recipes, session
+from ignite_kd import data, loaders, models, recipes
 from ignite_kd.cards import read_card
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.handlers import evaluate
@@ -220,35 +220,31 @@ def test_a_resumed_run_has_the_history_of_one_that_was_left_in_peace(plan, tmp_p
         Session(dataclasses.replace(plan, output_dir=str(tmp_path / "whole"), state_dict_path=None, resume="auto"))
 
 
-def test_the_time_of_a_run_that_was_killed_counts(plan, tmp_path):
-    """`run.json` of a killed run has no time yet, its epochs do."""
+def killed_after_an_epoch(plan):
     session = Session(plan)
     session.student.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         session.run()
     session.close()
+
+
+def test_the_time_of_a_run_that_was_killed_counts(plan, tmp_path):
+    """`run.json` of a killed run has no time yet, its epochs do."""
+    killed_after_an_epoch(plan)
     lines = tmp_path / "run" / "metrics.jsonl"
     lines.write_text(json.dumps(json.loads(lines.read_text()) | {"seconds": 1000.0}) + "\n")
-    resumed = Session(dataclasses.replace(plan, resume="auto"))
-    assert resumed.run() == 0
-    resumed.close()
+    run(plan, resume="auto")
     assert 1000 < json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] < 1100
 
 
 def test_what_a_run_was_begun_on_is_not_forgotten_where_it_ends_elsewhere(plan, tmp_path):
-    session = Session(plan)
-    session.student.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        session.run()
-    session.close()
+    killed_after_an_epoch(plan)
     record = tmp_path / "run" / "run.json"
     begun = json.loads(record.read_text())
     assert begun["earlier"] == []
     record.write_text(json.dumps(begun | {"device": "another machine", "command": "the first"}))
     for max_epochs in (2, 3):  # the third session finds the second's machine
-        resumed = Session(dataclasses.replace(plan, resume="auto", max_epochs=max_epochs))
-        assert resumed.run() == 0
-        resumed.close()
+        run(plan, resume="auto", max_epochs=max_epochs)
     ended = json.loads(record.read_text())
     assert ended["earlier"] == [{"device": "another machine", "command": "the first", "versions": begun["versions"]}]
     assert ended["device"] == begun["device"]
@@ -266,7 +262,7 @@ def test_a_batch_norm_after_the_last_pixel_is_found(edge, single):
 
 
 def test_a_fresh_split_is_drawn_once_for_all_processes(plan, monkeypatch):
-    monkeypatch.setattr(session, "agree", lambda number: [77.0])  # what the first process drew
+    monkeypatch.setattr(loaders, "agree", lambda number: [77.0])  # what the first process drew
     fresh = recipes.get("vid,batch_size=50,validation_images=100,fresh_split=true")
     one = Session(dataclasses.replace(plan, recipe=fresh))
     one.close()
@@ -287,9 +283,7 @@ def test_a_run_that_ends_sooner_than_planned_is_validated_at_its_end(plan, tmp_p
     assert first.run() == 0
     first.close()
     assert "validation/accuracy" not in first.record.read()[-1]
-    resumed = Session(dataclasses.replace(rarely, max_epochs=4, resume="auto"))
-    assert resumed.run() == 0
-    resumed.close()
+    resumed = run(rarely, max_epochs=4, resume="auto")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     expected = evaluate(resumed.model, resumed.data.validation)["accuracy"]
     assert record["status"] == "finished" and record["results"]["validation"]["last"] == expected
