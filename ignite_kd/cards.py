@@ -15,13 +15,17 @@ from ignite_kd import recipes
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write, digest_of
 
-__all__ = ["accuracy_in", "accuracy_of", "any_card", "card_of_run", "card_path", "read_card", "save_with_card"]
+__all__ = [
+    "accuracy_in", "accuracy_of", "any_card", "card_of_run", "card_path", "origin_of", "read_card",
+    "save_with_card", "spent_on",
+]  # fmt: skip
 
 # what others rely on; the rest of a card is for people
 _KINDS: dict[str, Any] = {"model": str, "num_classes": int, "dataset": str, "data": dict, "results": dict}
 _KINDS |= {"data.digest": str, "data.split": dict, "image_size": int, "views": str, "quirks": dict, "precision": str}
 _KINDS |= {"which": str, "device": str, "results.validation": dict, "results.test": dict}
 _KINDS |= {"epochs": int, "epoch": int, "recipe_changes": dict, "minutes": (int, float), "loss": list, "run": str}
+_KINDS |= {"started_from": dict, "started_from.card": dict}
 
 _WORDS: dict[Any, str] = {str: "a text", int: "a number", (int, float): "a number", dict: "an object", list: "a list"}
 
@@ -72,6 +76,7 @@ def card_of_run(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]
         "quirks": record["quirks"],
         "loss": [f"{t['factor']:g} {t['method']} {t['options'] or ''}".strip() for t in plan["terms"] if t["factor"]],
         "teacher": plan["teacher"],
+        "started_from": record.get("started_from"),
         "epochs": plan["max_epochs"],
         "seed": plan["seed"],
         "precision": plan["precision"],
@@ -99,6 +104,19 @@ def save_with_card(path: str | Path, content: bytes, card: Mapping[str, Any]) ->
     told = json.dumps({**card, "sha256": digest}, indent=2, ensure_ascii=False, default=str)
     atomic_write(card_path(path), told + "\n")
     return kept
+
+
+def origin_of(path: str | None) -> dict[str, Any] | None:
+    """What a card tells of the weights that a training started from: they may be written over afterwards."""
+    return None if path is None else {"file": str(path), "sha256": digest_of(path), "card": read_card(path)}
+
+
+def spent_on(card: Mapping[str, Any]) -> tuple[int, float]:
+    """Epochs and minutes of training, with those of the weights that it started from; 0 where that is not known."""
+    epochs, minutes = int(card.get("epoch") or card.get("epochs") or 0), float(card.get("minutes") or 0)
+    before = (card.get("started_from") or {}).get("card")
+    earlier_epochs, earlier_minutes = spent_on(before) if before else (0, 0.0)
+    return epochs + earlier_epochs, minutes + earlier_minutes
 
 
 def accuracy_of(card: Mapping[str, Any], part: str) -> float | None:

@@ -1,4 +1,4 @@
-"""A teacher must not have seen the images that validate its student."""
+"""No weights that a student learns or starts from may have seen the images that validate it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ignite_kd.data.split import Split, overlap
 from ignite_kd.errors import UserError
 from ignite_kd.loaders import Loaders
 
-__all__ = ["refuse_foreign_teacher"]
+__all__ = ["refuse_foreign_weights"]
 
 
-def refuse_foreign_teacher(data: Loaders, card: dict[str, Any] | None, path: str, policy: str) -> str | None:
+def refuse_foreign_weights(data: Loaders, card: dict[str, Any] | None, path: str, policy: str) -> str | None:
     """A warning to print, or None; an error where the teacher's card says that validation would be worthless.
 
     `policy` is the recipe's `foreign_teacher`: `refuse`, or `warn` as the released code, which did not look.
@@ -20,7 +20,7 @@ def refuse_foreign_teacher(data: Loaders, card: dict[str, Any] | None, path: str
         return None
     told = card.get("data") if card else None
     if not isinstance(told, dict) or not isinstance(told.get("split"), dict) or "digest" not in told:
-        return f"warning: no card beside {path} says which images that teacher was trained on; validation may flatter."
+        return f"warning: no card beside {path} says which images it was trained on; validation may flatter."
     if told["digest"] != data.digest:
         problem = f"{path} was trained on other data ({told['digest']}, here {data.digest})"
     else:
@@ -30,5 +30,5 @@ def refuse_foreign_teacher(data: Loaders, card: dict[str, Any] | None, path: str
             return None
         problem = f"{path} was trained on {seen} of the {len(data.split.validation)} images that validate the student"
     if policy == "refuse":
-        raise UserError(f"{problem}; train the teacher with this split, or add --recipe vid,foreign_teacher=warn.")
+        raise UserError(f"{problem}; train it with this split, or add --recipe vid,foreign_teacher=warn.")
     return f"warning: {problem}; validation flatters."

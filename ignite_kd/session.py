@@ -15,13 +15,14 @@ from torch import nn
 
 from ignite_kd import heads, loaders, models, recipes, run_folder
 from ignite_kd.allocation import keep_freed_memory
+from ignite_kd.cards import origin_of, read_card
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, evaluating
 from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.files import check_writable
 from ignite_kd.first_stage import train_first_stage
-from ignite_kd.foreign import refuse_foreign_teacher
+from ignite_kd.foreign import refuse_foreign_weights
 from ignite_kd.handlers import (
     AverageGradients,
     Checkpoints,
@@ -50,7 +51,7 @@ from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
 from ignite_kd.recorded import FixedPlaces, record_student, record_teacher
 from ignite_kd.terms import Term
-from ignite_kd.weights import load_trunk, load_weights, read_card
+from ignite_kd.weights import load_trunk, load_weights
 
 __all__ = ["Session"]
 
@@ -80,10 +81,9 @@ class Session:
             keep_freed_memory()
         if plan.state_dict_path is not None:
             check_writable(plan.state_dict_path)
-            if plan.teacher_path and Path(plan.state_dict_path).resolve() == Path(plan.teacher_path).resolve():
-                raise UserError(
-                    f"the student would be written over its teacher {plan.teacher_path}; name another file."
-                )
+            for what, read in (("its teacher", plan.teacher_path), ("the weights it starts from,", plan.student_path)):
+                if read and Path(plan.state_dict_path).resolve() == Path(read).resolve():
+                    raise UserError(f"the student would be written over {what} {read}; name another file.")
         self.identity = run_folder.identity_of(plan)
         self._check_names()
         self.before = self._enter_folder()
@@ -113,6 +113,7 @@ class Session:
             load_trunk(self.model, plan.trunk_path)
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
+            self._check_origin(plan.student_path)
         self.compiled = beside.compiled if beside else self._decide_to_compile()
         size = self.data.train.order.batch_size // self.processes
         self.places = beside.places if beside else FixedPlaces(size) if plan.compile == "graphs" else None
@@ -163,6 +164,7 @@ class Session:
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
             image_size=self.data.image_size,
+            started_from=origin_of(self.plan.student_path),
             parameters=models.parameters(self.model),
             compiled=self.compiled,
             versions=versions(),
@@ -241,11 +243,14 @@ class Session:
         name, path = str(self.plan.teacher), str(self.plan.teacher_path)
         model = self.build_model(name)
         load_weights(model, path)
-        card = read_card(path)
-        warning = refuse_foreign_teacher(self.data, card, path, self.recipe.foreign_teacher)
+        self._check_origin(path)
+        return TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
+
+    def _check_origin(self, path: str) -> None:
+        """Warn of weights that have seen the images that validate, or refuse them."""
+        warning = refuse_foreign_weights(self.data, read_card(path), path, self.recipe.foreign_teacher)
         if warning:
             self.say(warning)
-        return TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
 
     def _build_student(self) -> StudentEngine:
         recipe = self.recipe

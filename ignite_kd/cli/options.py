@@ -127,6 +127,11 @@ def data_options(dataset: str = "cifar10") -> Decorator:
     )  # fmt: skip
 
 
+def initial_option(group: str) -> Decorator:
+    return option("--initial-state-dict-path", group=group, metavar="FILE",
+                  help="Trained weights to start from.  [default: fresh ones]")  # fmt: skip
+
+
 def run_options(state_dict_path: str) -> Decorator:
     group = "Run"
     return all_of(

@@ -10,6 +10,7 @@ from ignite_kd.cli.options import (
     command_line,
     data_options,
     given,
+    initial_option,
     machine_options,
     option,
     run_options,
@@ -36,6 +37,7 @@ __all__ = ["command"]
     metavar="FILE",
     help="The trained teacher's weights.",
 )
+@initial_option("Networks")
 @option("--variational-information-distillation-factor", group="Loss", default=0.1, help="Weight of VID.")
 @option("--knowledge-distillation-factor", group="Loss", default=1.0, help="Weight of KD.")
 @option("--knowledge-distillation-temperature", group="Loss", default=2.0, help="Softening of KD.")
@@ -57,6 +59,7 @@ def command(
     student: str | None,
     teacher: str | None,
     teacher_state_dict_path: str,
+    initial_state_dict_path: str | None,
     variational_information_distillation_factor: float,
     knowledge_distillation_factor: float,
     knowledge_distillation_temperature: float,
@@ -85,6 +88,7 @@ def command(
     return plan_of(
         shared,
         student=student or f"wrn_{student_depth}_{student_width}",
+        student_path=initial_state_dict_path,
         teacher=teacher or f"wrn_{teacher_depth}_{teacher_width}",
         teacher_path=teacher_state_dict_path,
         terms=tuple(named),

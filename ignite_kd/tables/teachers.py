@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite_kd import recipes
-from ignite_kd.cards import accuracy_of, read_card
+from ignite_kd.cards import accuracy_of, read_card, spent_on
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.recognise import teacher_name
@@ -21,7 +21,7 @@ SHIPPED = Path(__file__).parents[2] / "state_dict"
 
 # of a card, what a trial keeps
 _KEPT = ("recipe", "recipe_changes", "quirks", "which", "epoch", "epochs", "seed", "precision", "command", "versions",
-         "earlier", "device", "date", "data")  # fmt: skip
+         "earlier", "device", "date", "data", "started_from")  # fmt: skip
 
 
 def given(files: Iterable[str], wanted: Iterable[str], table: Table) -> dict[str, Path]:
@@ -68,7 +68,7 @@ def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial
 
         report = evaluate_file(str(path), dataset=table.dataset, data_dir=data_dir, device=device)
         accuracy = report.results["accuracy"]
-    epochs = int(card.get("epoch") or card.get("epochs") or 0)
+    epochs, minutes = spent_on(card)
     record = {"file": path.name, "sha256": digest_of(path)} | {name: card[name] for name in _KEPT if name in card}
     return Trial(
         table=table.name,
@@ -80,7 +80,7 @@ def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial
         accuracy=percent(accuracy),
         best_accuracy=percent(accuracy_of(card | {"which": "best"}, "test")),
         validation_accuracy=percent(accuracy_of(card, "validation")),
-        seconds=60 * float(card.get("minutes") or 0),
+        seconds=60 * minutes,
         students=1,
         error=None,
         record=json.loads(json.dumps(record)),

@@ -13,6 +13,7 @@ from commands import call
 from PIL import Image
 
 from ignite_kd import data, load_weights, models
+from ignite_kd.cards import spent_on
 from ignite_kd.data.split import SplitSpec, split
 from ignite_kd.devices import name_of
 from ignite_kd.weights import read_card
@@ -55,6 +56,37 @@ def test_a_training_leaves_weights_with_a_card_a_record_and_a_line_an_epoch():
     assert card["model"] == "mlp_8"
     assert card["dataset"] == "shapes"
     assert card["results"]["test"]["last"]["accuracy"] > 0
+
+
+def test_a_training_may_start_from_trained_weights():
+    assert call(f"{COMMAND} --max-epochs 2").status == 0
+    still = f"{SMALL} --recipe vid,batch_size=50,learning_rate=1e-30,weight_decay=0 --initial-state-dict-path net.th"
+    done = call(f"train-without-transfer {still} --state-dict-path next.th --max-epochs 3")
+    assert done.status == 0, done.err
+    learned = {name: weights("next.th")[name] for name in dict(models.build("mlp_8", 10).named_parameters())}
+    assert all(torch.equal(learned[name], weights()[name]) for name in learned)  # at such a rate they stay
+    first, card = read_card("net.th"), read_card("next.th")
+    assert first["started_from"] is None
+    assert card["started_from"] == {"file": "net.th", "sha256": first["sha256"], "card": first}
+    assert spent_on(card) == (5, card["minutes"] + first["minutes"])
+
+
+def test_weights_to_start_from_must_not_have_seen_the_validation_images():
+    assert call(f"{COMMAND} --recipe vid,batch_size=50,fresh_split=true --max-epochs 1").status == 0
+    onwards = (
+        f"train-without-transfer {SMALL} --max-epochs 1 --state-dict-path next.th --initial-state-dict-path net.th"
+    )
+    done = call(onwards)
+    assert done.status == 2 and "images that validate the student; train it with this split" in done.err
+    warned = call(onwards.replace("--recipe vid", "--recipe vid,foreign_teacher=warn"))
+    assert warned.status == 0 and "warning: net.th was trained on" in warned.out
+
+
+def test_the_weights_to_start_from_are_not_written_over():
+    assert call(f"{COMMAND} --max-epochs 1").status == 0
+    done = call(f"train-without-transfer {SMALL} --state-dict-path net.th --initial-state-dict-path net.th")
+    assert done.status == 2
+    assert "the student would be written over the weights it starts from, net.th; name another file." in done.err
 
 
 def test_a_card_holds_what_is_needed_to_believe_and_to_repeat_it(monkeypatch):

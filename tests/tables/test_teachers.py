@@ -65,6 +65,8 @@ def test_its_result_is_its_cards(tmp_path):
         ({"epochs": 4}, 4, 1.0),
         ({"epochs": 1}, 1, 0.25),
         ({"epochs": 4, "which": "best", "epoch": 3}, 3, 0.75),
+        ({"epochs": 1, "started_from": {"card": {"epochs": 2, "started_from": None}}}, 3, 0.75),
+        ({"epochs": 1, "started_from": {"card": None}}, 1, 0.25),
         ({}, 0, 1.0),
     ],
 )
