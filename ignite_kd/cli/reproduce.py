@@ -62,6 +62,13 @@ __all__ = ["command"]
     help="Trained weights of a teacher; repeatable.  [default: those in state_dict/, else trained]",
 )
 @option(
+    "--trials-from",
+    group="Training",
+    multiple=True,
+    metavar="FILE",
+    help="trials.jsonl of another folder or machine: what is finished there is not trained again; repeatable.",
+)
+@option(
     "--data-dir", group="Training", default="./data/", metavar="DIR", help="Where the data is, or is downloaded to."
 )
 @option(
@@ -81,9 +88,10 @@ def command(table: str | None, **options: Any) -> int:
     from ignite_kd import tables
 
     if table is None:
+        width = max(map(len, tables.names()))
         for name in tables.names():
             known = tables.get(name)
-            click.echo(f"{name:<16} {len(known.losses)} methods × {len(known.columns)} columns: {known.title}")
+            click.echo(f"{name:<{width}} {len(known.losses)} methods × {len(known.columns)} columns: {known.title}")
         return 0
     known = tables.get(table)
     cells = known.choose(options.pop("rows"), options.pop("columns"), options.pop("cells"))
@@ -126,6 +134,7 @@ def _fill(
         scale=epochs_scale,
         group=students_per_teacher,
         given=options.pop("teachers"),
+        finished=options.pop("trials_from"),
         say=click.echo,
         **options,
     )

@@ -20,6 +20,7 @@ from ignite_kd.launch import launch
 from ignite_kd.plan import Plan
 from ignite_kd.tables import report, teachers
 from ignite_kd.tables.checked import checked
+from ignite_kd.tables.elsewhere import Elsewhere
 from ignite_kd.tables.plans import Machine, student_plan, teacher_plan
 from ignite_kd.tables.table import TEACHER, Cell, Table
 from ignite_kd.tables.trial import Trial, read_trial, write_trial
@@ -40,6 +41,7 @@ class Reproduction:
         scale: of all epochs; such results are marked, and not compared with the published ones.
         group: how many students learn from one teacher at a time.
         given: files of teachers.
+        finished: files of trials that were finished elsewhere.
         time_limit: in seconds.
     """
 
@@ -51,6 +53,7 @@ class Reproduction:
         scale: float = 1.0,
         group: int = 4,
         given: Sequence[str] = (),
+        finished: Sequence[str] = (),
         time_limit: float | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -58,6 +61,7 @@ class Reproduction:
             raise UserError(f"--epochs-scale should be above 0 and at most {_LONGEST}, but {scale:g} was given.")
         self.table, self.folder, self.machine = table, folder, machine
         self.scale, self.group, self.given, self.say = scale, group, given, say
+        self._elsewhere = Elsewhere(finished, table, scale)
         self._deadline = math.inf if time_limit is None else time.monotonic() + time_limit
 
     def run(self, cells: Sequence[Cell], trials: Sequence[int]) -> int:
@@ -121,10 +125,10 @@ class Reproduction:
         for trial in trials:  # a first result of all before a second of any
             for cell in students:
                 plan = self._plan(cell, trial)
-                path = self._trial_path(cell, trial)
+                path, identity = self._trial_path(cell, trial), run_folder.identity_of(plan)
                 if path.exists():
-                    read_trial(path).refuse_other(run_folder.identity_of(plan), path)
-                elif not self._collect(cell, trial, plan):
+                    read_trial(path).refuse_other(identity, path)
+                elif not (self._collect(cell, trial, plan) or self._elsewhere.take_over(cell, trial, identity, path)):
                     yield cell, trial, plan
 
     def _collect(self, cell: Cell, trial: int, plan: Plan) -> bool:

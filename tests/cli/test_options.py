@@ -48,6 +48,7 @@ OURS = {
     "--max-restarts": 0,
     "--keep-epochs": None,
     "--tracker": None,
+    "--initial-state-dict-path": None,
 }
 
 

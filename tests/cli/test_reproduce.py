@@ -10,13 +10,14 @@ def test_without_a_table_it_names_them():
         "itrd-same",
         "shapes",
         "vid-cifar10",
+        "vid-small-data-search",
     ]
 
 
 def test_the_help_has_these_options():
     done = call("reproduce --help")
     wanted = ("--row --column --cell --trials --measured --epochs-scale --students-per-teacher --teacher --data-dir "
-              "--output-dir --time-limit --device --precision --compile --nproc-per-node")  # fmt: skip
+              "--trials-from --output-dir --time-limit --device --precision --compile --nproc-per-node")  # fmt: skip
     assert done.status == 0 and all(word in done.out for word in wanted.split())
     assert "--max-restarts" not in done.out
 
@@ -32,6 +33,7 @@ def test_the_help_has_these_options():
         ("vid-cifar10 --epochs-scale 0", "--epochs-scale"),
         ("vid-cifar10 --time-limit soon", "duration"),
         ("vid-cifar10 --teacher nowhere.th", "cannot read nowhere.th"),
+        ("vid-cifar10 --trials-from nowhere.jsonl", "nowhere.jsonl is no file"),
         ("itrd-same --row fsp --column wrn_40_2:wrn_40_1", "not applicable"),
         ("mine.json", "cannot read mine.json"),
     ],

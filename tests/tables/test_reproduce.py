@@ -294,6 +294,24 @@ def test_a_folder_that_was_moved_is_gone_on_with(table, tmp_path, trained):
     assert again["kd", "5", 0] == found["kd", "5", 0]
 
 
+def test_what_was_finished_elsewhere_is_not_trained_again(table, tmp_path, trained):
+    _, found = fill(table, tmp_path / "there", rows=["student"], trials=2)
+    del trained[:]
+    lines = [str(tmp_path / "there" / "trials.jsonl")]
+    status, taken = fill(table, tmp_path / "here", rows=["student"], trials=3, finished=lines)
+    assert (status, trained) == (0, [["student-5-2"]])
+    assert [taken["student", "5", i] for i in (0, 1)] == [found["student", "5", i] for i in (0, 1)]
+    assert fill(table, tmp_path / "here", rows=["student"], trials=3)[1] == taken  # the copies stay
+
+
+def test_what_learned_from_another_teacher_elsewhere_is_refused(table, tmp_path, recwarn):
+    one, other = teacher_file(tmp_path / "one.th"), teacher_file(tmp_path / "other.th", seed=1)
+    fill(table, tmp_path / "there", rows=["kd"], given=[one])
+    lines = str(tmp_path / "there" / "trials.jsonl")
+    with pytest.raises(UserError, match=r"trials\.jsonl was trained with other settings: teacher_sha256 was"):
+        fill(table, tmp_path / "here", rows=["kd"], given=[other], finished=[lines])
+
+
 def test_a_teacher_of_another_recipe_than_the_tables_is_not_used_on(table, tmp_path):
     fill(table, tmp_path / "r", rows=["kd"])
     table.write_text(json.dumps(MINE | {"teacher_recipe": RECIPE.format(3)}))
