@@ -164,7 +164,7 @@ class Session:
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
             image_size=self.data.image_size,
-            started_from=origin_of(self.plan.student_path),
+            started_from=self.before.get("started_from") or origin_of(self.plan.student_path),
             parameters=models.parameters(self.model),
             compiled=self.compiled,
             versions=versions(),
