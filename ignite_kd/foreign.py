@@ -12,7 +12,7 @@ __all__ = ["refuse_foreign_weights"]
 
 
 def refuse_foreign_weights(data: Loaders, card: dict[str, Any] | None, path: str, policy: str) -> str | None:
-    """A warning to print, or None; an error where the teacher's card says that validation would be worthless.
+    """A warning to print, or None; an error where the weights' card says that validation would be worthless.
 
     `policy` is the recipe's `foreign_teacher`: `refuse`, or `warn` as the released code, which did not look.
     """

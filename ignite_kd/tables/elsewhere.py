@@ -29,9 +29,10 @@ class Elsewhere:
 
     def take_over(self, cell: Cell, number: int, identity: dict[str, Any], to: Path) -> bool:
         """Copy a trial; False where nobody has it. An error where it was trained with other settings."""
-        trial, path = self._found.get((cell, number), (None, None))
-        if trial is None or path is None:
+        found = self._found.get((cell, number))
+        if found is None:
             return False
+        trial, path = found
         trial.refuse_other(identity, path)
         write_trial(to, trial)
         return True
