@@ -7,7 +7,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write, digest_of
 
 __all__ = [
-    "accuracy_in", "accuracy_of", "any_card", "card_of_run", "card_path", "origin_of", "read_card",
-    "save_with_card", "spent_on",
+    "accuracy_in", "accuracy_of", "ancestry", "any_card", "card_of_run", "card_path", "epochs_of", "origin_of",
+    "read_card", "save_with_card", "seen_by", "spent_on",
 ]  # fmt: skip
 
 # what others rely on; the rest of a card is for people
@@ -25,7 +25,7 @@ _KINDS: dict[str, Any] = {"model": str, "num_classes": int, "dataset": str, "dat
 _KINDS |= {"data.digest": str, "data.split": dict, "image_size": int, "views": str, "quirks": dict, "precision": str}
 _KINDS |= {"which": str, "device": str, "results.validation": dict, "results.test": dict}
 _KINDS |= {"epochs": int, "epoch": int, "recipe_changes": dict, "minutes": (int, float), "loss": list, "run": str}
-_KINDS |= {"started_from": dict, "started_from.card": dict}
+_KINDS |= {"started_from": dict, "started_from.card": dict, "status": str}
 
 _WORDS: dict[Any, str] = {str: "a text", int: "a number", (int, float): "a number", dict: "an object", list: "a list"}
 
@@ -106,17 +106,37 @@ def save_with_card(path: str | Path, content: bytes, card: Mapping[str, Any]) ->
     return kept
 
 
-def origin_of(path: str | None) -> dict[str, Any] | None:
+def origin_of(path: str) -> dict[str, Any]:
     """What a card tells of the weights that a training started from: they may be written over afterwards."""
-    return None if path is None else {"file": str(path), "sha256": digest_of(path), "card": read_card(path)}
+    return {"file": str(path), "sha256": digest_of(path), "card": read_card(path)}
+
+
+def ancestry(card: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any] | None]:
+    """A card, that of the weights that its training started from, theirs, …; None where one of them has no card."""
+    while card is not None:
+        yield card
+        if not card.get("started_from"):
+            return
+        card = card["started_from"].get("card")
+    yield None
+
+
+def seen_by(card: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What a card, and each of its ancestry, says of the data that it learned from: {} where it says nothing."""
+    return [dict((member or {}).get("data") or {}) for member in ancestry(card)]
+
+
+def epochs_of(card: Mapping[str, Any]) -> int | None:
+    """Epochs that the weights were trained, not those that were planned; None where nobody says it."""
+    if card.get("epoch") is not None:
+        return int(card["epoch"])
+    return card.get("epochs") if card.get("status") in (None, "finished") else None
 
 
 def spent_on(card: Mapping[str, Any]) -> tuple[int, float]:
     """Epochs and minutes of training, with those of the weights that it started from; 0 where that is not known."""
-    epochs, minutes = int(card.get("epoch") or card.get("epochs") or 0), float(card.get("minutes") or 0)
-    before = (card.get("started_from") or {}).get("card")
-    earlier_epochs, earlier_minutes = spent_on(before) if before else (0, 0.0)
-    return epochs + earlier_epochs, minutes + earlier_minutes
+    known = [member for member in ancestry(card) if member is not None]
+    return sum(epochs_of(member) or 0 for member in known), sum(float(member.get("minutes") or 0) for member in known)
 
 
 def accuracy_of(card: Mapping[str, Any], part: str) -> float | None:
@@ -138,9 +158,15 @@ def _problem(card: dict[str, Any]) -> str | None:
         value: Any = card
         for key in name.split("."):
             value = value.get(key) if isinstance(value, dict) else None
-        if value is not None and not isinstance(value, kind):
+        if value is not None and not (isinstance(value, kind) and _is_finite(value)):
             return f"its {name} should be {_WORDS[kind]}, not {str(value)[:40]!r}"
-    return None
+    before = (card.get("started_from") or {}).get("card")
+    problem = _problem(before) if before else None
+    return problem and f"in what it started from, {problem}"
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _keep(path: Path) -> Path:

@@ -10,7 +10,7 @@ import torch
 
 from ignite_kd import data, models, recipes
 from ignite_kd.card_check import Check
-from ignite_kd.cards import accuracy_of, any_card
+from ignite_kd.cards import accuracy_of, any_card, epochs_of, spent_on
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.data.split import Split, SplitSpec, split
 from ignite_kd.devices import name_of, native_bf16, pick_device, prepare_precision
@@ -269,6 +269,9 @@ def _told(card: dict[str, Any]) -> str:
     epoch, epochs = card.get("epoch"), card.get("epochs")
     if epoch is not None and epoch != epochs:
         said["epochs"] = f"{epoch} of {epochs}"
+    before = spent_on(card)[0] - (epochs_of(card) or 0)
+    if before:
+        said["epochs"] = f"{said.get('epochs', '?')} (after {before} of the weights that it started from)"
     for name, words in (("dataset", "on {}"), ("recipe", "recipe {}"), ("epochs", "epochs {}"), ("seed", "seed {}")):
         if said.get(name) is not None:
             parts.append(words.format(said[name]))

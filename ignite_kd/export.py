@@ -87,6 +87,7 @@ def export(
         raise UserError("a state dict holds no normalisation; take --format torch-export or onnx.")
     check_writable(output)
     trained = _find(source, which, model)
+    digest = digest_of(trained.path)  # now: a run that goes on writes other files
     if Path(output).resolve() in (Path(trained.path).resolve(), card_path(trained.path).resolve()):
         raise UserError(f"{output} would be written over what it is made of; name another file.")
     classes, size = num_classes or trained.num_classes(), image_size or trained.image_size() or 32
@@ -122,7 +123,7 @@ def export(
         "normalisation": prepared.told(),
         "export": {
             "from": trained.path,
-            "from_sha256": digest_of(trained.path),
+            "from_sha256": digest,
             "check": {
                 "random_images": sum(_RANDOM),
                 "real_images": sum(map(len, real)),

@@ -107,13 +107,16 @@ class Session:
                 f"{plan.classes} classes were asked for, but {plan.dataset} in {plan.data_dir} has "
                 f"{len(self.data.classes)}; leave the number out, or name other data."
             )
+        self.started_from = self.before.get("started_from")
         torch.manual_seed(plan.seed)
         self.model = self.build_model(plan.student)
         if plan.trunk_path is not None:
             load_trunk(self.model, plan.trunk_path)
         if plan.student_path is not None:
             load_weights(self.model, plan.student_path)
-            self._check_origin(plan.student_path)
+            origin = origin_of(plan.student_path)
+            self.started_from = self.started_from or origin
+            self._check_origin(plan.student_path, origin["card"])
         self.compiled = beside.compiled if beside else self._decide_to_compile()
         size = self.data.train.order.batch_size // self.processes
         self.places = beside.places if beside else FixedPlaces(size) if plan.compile == "graphs" else None
@@ -164,7 +167,7 @@ class Session:
             quirks=self.recipe.quirks(),
             data=self.data.describe(),
             image_size=self.data.image_size,
-            started_from=self.before.get("started_from") or origin_of(self.plan.student_path),
+            started_from=self.started_from,
             parameters=models.parameters(self.model),
             compiled=self.compiled,
             versions=versions(),
@@ -243,12 +246,12 @@ class Session:
         name, path = str(self.plan.teacher), str(self.plan.teacher_path)
         model = self.build_model(name)
         load_weights(model, path)
-        self._check_origin(path)
+        self._check_origin(path, read_card(path))
         return TeacherEngine(model, self.device, self.precision, self.recipe.teacher_batch_statistics)
 
-    def _check_origin(self, path: str) -> None:
+    def _check_origin(self, path: str, card: dict[str, Any] | None) -> None:
         """Warn of weights that have seen the images that validate, or refuse them."""
-        warning = refuse_foreign_weights(self.data, read_card(path), path, self.recipe.foreign_teacher)
+        warning = refuse_foreign_weights(self.data, card, path, self.recipe.foreign_teacher)
         if warning:
             self.say(warning)
 
@@ -457,7 +460,8 @@ class Session:
             self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
             if self.teacher is not None:
                 self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
-        self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}")
+        start = f", starts from {plan.student_path}" if plan.student_path else ""
+        self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}{start}")
         self.say(f"loss     {' + '.join(str(term) for term in plan.terms if term.factor)}")
         quirks = ", ".join(self.recipe.quirks()) or "none"
         recipe = recipes.told(self.recipe.name, recipes.changes_of(asdict(self.recipe)))

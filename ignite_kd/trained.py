@@ -69,10 +69,10 @@ def from_run(folder: str | Path, which: str = "last") -> Trained:
     try:
         card = card_of_run(record, folder)
         results = card["results"] if record["status"] == "finished" else {}  # else those of fewer epochs, if any
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{folder / 'run.json'} is no run's record; name another folder, or a file.") from None
     if which == "best":
-        path, epoch = folder / "checkpoints" / "best.th", results.get("best_epoch")
+        path, epoch = folder / "checkpoints" / "best.th", results.get("best_epoch") or _best_epoch(folder)
         if not path.exists():
             raise UserError(f"{folder} has no best epoch: none was validated yet; take --which last.")
         content = read(path)
@@ -83,6 +83,12 @@ def from_run(folder: str | Path, which: str = "last") -> Trained:
         path, content, epoch = last
     card |= {"which": which, "epoch": epoch, "results": results, "status": record["status"]}
     return Trained(str(path), content, card, recognise(content.state), card["model"], "its run")
+
+
+def _best_epoch(folder: Path) -> int | None:
+    """Of a run that has not come to its end: the epoch, the earliest of equals, that was best on validation."""
+    told = [line for line in RunRecord(folder).read() if line.get("validation/accuracy") is not None]
+    return max(told, key=lambda line: line["validation/accuracy"])["epoch"] if told else None
 
 
 def last_weights(folder: Path, torn: Callable[[Path], None]) -> tuple[Path, Content, int] | None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ignite_kd.cards import accuracy_of, any_card, card_path, read_card, save_with_card
+from ignite_kd.cards import accuracy_of, any_card, card_path, epochs_of, read_card, save_with_card, seen_by, spent_on
 from ignite_kd.errors import UserError
 
 
@@ -14,6 +14,13 @@ from ignite_kd.errors import UserError
         ({"data": 1}, "its data should be an object"),
         ({"data": {"split": "x"}}, r"its data\.split should be an object"),
         ({"quirks": ["decay"]}, "its quirks should be an object"),
+        ({"minutes": float("nan")}, "its minutes should be a number, not 'nan'"),
+        ({"started_from": "net.th"}, "its started_from should be an object"),
+        ({"started_from": {"card": {"minutes": "x"}}}, "in what it started from, its minutes should be a number"),
+        (
+            {"started_from": {"card": {"started_from": {"card": 5}}}},
+            r"in what it started from, its started_from\.card should be an object",
+        ),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(tmp_path, card, words):
@@ -53,3 +60,29 @@ def test_any_file_may_have_a_card(tmp_path):
 )
 def test_the_accuracy_that_a_card_claims(card, accuracy):
     assert accuracy_of(card, "test") == accuracy
+
+
+@pytest.mark.parametrize(
+    ("card", "epochs"),
+    [
+        ({"epochs": 200}, 200),
+        ({"epochs": 200, "epoch": 180}, 180),
+        ({"epochs": 200, "epoch": 200, "status": "finished"}, 200),
+        ({"epochs": 200, "epoch": 0, "status": "stopped"}, 0),
+        ({"epochs": 200, "epoch": None, "status": "stopped"}, None),
+        ({}, None),
+    ],
+)
+def test_epochs_are_those_that_were_trained(card, epochs):
+    assert epochs_of(card) == epochs
+    assert spent_on(card) == (epochs or 0, 0.0)
+
+
+def test_what_weights_started_from_is_counted_and_has_seen_its_images_too():
+    first = {"epochs": 5, "minutes": 1.5, "data": {"digest": "a"}, "started_from": None}
+    second = {"epochs": 9, "epoch": 7, "data": {"digest": "b"}, "started_from": {"card": first}}
+    third = {"epochs": 2, "minutes": 4, "started_from": {"card": second}}
+    assert spent_on(third) == (14, 5.5)
+    assert seen_by(third) == [{}, {"digest": "b"}, {"digest": "a"}]
+    assert seen_by(second | {"started_from": {"card": None}}) == [{"digest": "b"}, {}]  # it has none: nobody knows
+    assert seen_by(None) == [{}]

@@ -97,3 +97,29 @@ def test_a_card_whose_split_is_another_one_on_this_data_is_not_believed():
     told["data"]["split"]["digest"] = "0" * 16
     with pytest.raises(UserError, match=r"the card's split 0{16} is \w+ on this data"):
         refuse_foreign_weights(loaders(parts()), told, "t.th", "refuse")
+
+
+def after(found, earlier):
+    return card(found) | {"started_from": {"file": "s.th", "card": earlier}}
+
+
+def test_what_a_teacher_started_from_counts_as_it_does():
+    student = parts()
+    assert refuse_foreign_weights(loaders(student), after(student, card(student)), "t.th", "refuse") is None
+    everything = after(student, after(student, card(parts(validation=0))))
+    told = "what t.th started from was trained on 12 of the 12 images"
+    with pytest.raises(UserError, match=told):
+        refuse_foreign_weights(loaders(student), everything, "t.th", "refuse")
+    assert told in refuse_foreign_weights(loaders(student), everything, "t.th", "warn")
+    with pytest.raises(UserError, match=told):  # what is known counts, whatever else is not
+        refuse_foreign_weights(
+            loaders(student), {"started_from": {"card": card(parts(validation=0))}}, "t.th", "refuse"
+        )
+
+
+@pytest.mark.parametrize("policy", ["refuse", "warn"])
+def test_where_nothing_is_known_of_what_it_started_from_there_is_a_warning(policy):
+    warning = refuse_foreign_weights(loaders(parts()), after(parts(), None), "t.th", policy)
+    assert (
+        warning == "warning: no card says which images what t.th started from was trained on; validation may flatter."
+    )

@@ -75,6 +75,10 @@ def test_a_run_that_was_stopped_has_weights_but_no_results(tmp_path):
     found = from_run(tmp_path / "run")
     assert same(dict(found.content.state), epochs[1])
     assert (found.card["epoch"], found.card["results"], found.card["status"]) == (2, {}, "stopped")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    accuracies = [line["validation/accuracy"] for line in lines]
+    best = from_run(tmp_path / "run", "best").card
+    assert (best["epoch"], best["results"]) == (1 + accuracies.index(max(accuracies)), {})
 
 
 def test_what_is_no_run_is_said_in_one_line(tmp_path, finished):

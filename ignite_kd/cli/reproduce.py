@@ -116,6 +116,7 @@ def _fill(
     from ignite_kd.tables import report
     from ignite_kd.tables.plans import Machine
     from ignite_kd.tables.reproduce import Reproduction
+    from ignite_kd.tables.table import TEACHER, Cell
 
     short = f"-x{epochs_scale:g}" if epochs_scale != 1 else ""
     folder = Path(options.pop("output_dir") or f"runs/tables/{table.name}{short}")
@@ -139,7 +140,9 @@ def _fill(
         **options,
     )
     status = work.run(cells, range(trials))
-    found = [trial for trial in work.trials() if trial.cell in cells]
+    taught = {cell.column for cell in cells if table.losses.get(cell.row)}
+    shown = {*cells, *(Cell(TEACHER, column) for column in taught)}  # a student is as good as its teacher allows
+    found = [trial for trial in work.trials() if trial.cell in shown]
     if found:
         click.echo("\n" + report.markdown(table, found))
     click.echo(f"\nfolder   {folder}" + ("" if status == 0 else "; not all is there yet, the same command goes on"))

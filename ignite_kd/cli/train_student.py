@@ -118,8 +118,10 @@ def command(
     if method == "itrd":  # ITRD names its folders so
         itrd = "l_corr-{lambda_corr}_l_mutual-{lambda_mutual}_alpha-{alpha_it}".format(**own["itrd"])
         name = f"S-{model_s}_T-{teacher}_{dataset}_r-{gamma}_b-{beta}_{trial}_{itrd}"
-    if any(map(given, ("loss", "hint_layer", "kd_temperature", *_MEMORY))):  # which the originals' names leave out
-        name += f"_{hashlib.sha256(repr(terms).encode()).hexdigest()[:8]}"
+    # what the originals' names leave out
+    if any(map(given, ("loss", "hint_layer", "kd_temperature", "path_s", *_MEMORY))):
+        told = repr([terms, path_s]) if path_s else repr(terms)
+        name += f"_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     return plan_of(
         prepared(shared, Path("save") / "student_model" / name.replace(":", "-"), model_s) | {"recipe": recipe},
         student=model_s,

@@ -81,16 +81,17 @@ def prepared(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def shown_result(path: str) -> int:
     """What the card of trained weights says: epochs and accuracies."""
-    from ignite_kd.cards import read_card
+    from ignite_kd.cards import read_card, spent_on
 
     card = read_card(path)
     if card is None:
         raise UserError(f"there is no card beside {path}; measure it: ignite-kd evaluate {path} --dataset cifar100.")
-    found = card.get("results", {}).get("test", {}).get("last") or {}
+    found = ((card.get("results") or {}).get("test") or {}).get("last")
+    numbers = found if isinstance(found, dict) else {}
     percent = ", ".join(
-        f"{title} {found[name]:.2%}" for title, name in (("top-1", "accuracy"), ("top-5", "top5")) if name in found
+        f"{title} {numbers[name]:.2%}" for title, name in (("top-1", "accuracy"), ("top-5", "top5")) if name in numbers
     )
-    click.echo(
-        f"{path}: {card.get('model')} on {card.get('dataset')}, {card.get('epochs')} epochs, {percent or 'not tested'}"
-    )
+    epochs, minutes = spent_on(card)
+    spent = f"{epochs} epochs" + (f", {minutes:.0f} minutes" if minutes else "")
+    click.echo(f"{path}: {card.get('model')} on {card.get('dataset')}, {spent}, {percent or 'not tested'}")
     return 0

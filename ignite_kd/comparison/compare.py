@@ -178,6 +178,9 @@ def _remarks(run: Run, row: Row, on: str, shown: HeldOut) -> list[str]:
     found: list[Any] = []
     if run.status not in (None, "finished"):
         found.append(f"{row.name}: {run.status}; its weights are those after {run.epochs} of {run.planned} epochs")
+    if run.data_before:
+        known = f", of {run.epochs_before} epochs" if run.epochs_before else ""
+        found.append(f"{row.name} started from trained weights{known}; its epochs and minutes are those since then")
     claim = accuracy_in(run.results, on, run.which)
     tolerance = _ROUNDING if run.precision in (None, "fp32") else OTHER_ARITHMETIC  # here all is float32
     if run.status in (None, "finished") and claim is not None and shown.images == shown.of:

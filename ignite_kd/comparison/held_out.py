@@ -117,22 +117,27 @@ def _kept_apart(runs: Sequence[Run], digest: str, labels: Tensor) -> Tensor:
     """The images of the training set that validated every one of the runs."""
     kept = torch.arange(len(labels))
     for run in runs:
-        told = run.data.get("split")
-        if not isinstance(told, dict) or run.data.get("digest") != digest:
-            raise UserError(f"{run.path} does not say which images of this data it kept apart; take --on test.")
-        validation = Split.from_json(told, labels).validation
-        kept = kept[torch.isin(kept, validation)]
+        for generation, known in enumerate((run.data, *run.data_before)):
+            told = known.get("split")
+            if not isinstance(told, dict) or known.get("digest") != digest:
+                who = run.path if generation == 0 else f"what {run.path} started from"
+                raise UserError(f"{who} does not say which images of this data it kept apart; take --on test.")
+            validation = Split.from_json(told, labels).validation
+            kept = kept[torch.isin(kept, validation)]
     if not len(kept):
         raise UserError("there is no image that all of these runs kept apart for validation; take --on test.")
     return kept
 
 
 def _seen(teacher: Run, kept: Tensor, digest: str, labels: Tensor) -> str | None:
-    told = teacher.data.get("split")
-    if not isinstance(told, dict) or teacher.data.get("digest") != digest:
-        return f"nothing says which images {teacher.path} learned from; where it has seen these, they flatter it"
-    seen = int(torch.isin(kept, Split.from_json(told, labels).train).sum())
-    return f"{teacher.path} learned from {seen} of the {len(kept)} images, which flatter it" if seen else None
+    seen = torch.zeros(len(kept), dtype=torch.bool)
+    for known in (teacher.data, *teacher.data_before):
+        told = known.get("split")
+        if not isinstance(told, dict) or known.get("digest") != digest:
+            return f"nothing says which images {teacher.path} learned from; where it has seen these, they flatter it"
+        seen |= torch.isin(kept, Split.from_json(told, labels).train)
+    several = f"{teacher.path} learned from {int(seen.sum())} of the {len(kept)} images, which flatter it"
+    return several if seen.any() else None
 
 
 def _other_data(runs: Sequence[Run], digest: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ignite_kd.cards import read_card
+from ignite_kd.cards import epochs_of, read_card, seen_by, spent_on
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.handlers import RunRecord
@@ -31,6 +31,8 @@ class Run:
     known: Known | None
     dataset: str | None = None
     data: dict[str, Any] = field(default_factory=dict)  # digest, classes, split
+    data_before: list[dict[str, Any]] = field(default_factory=list)  # of the weights that it started from, and theirs
+    epochs_before: int = 0  # of these
     data_dir: str | None = None
     image_size: int | None = None
     normalisation: str = "dataset"
@@ -108,6 +110,9 @@ def _of_folder(folder: Path, with_weights: bool) -> Run:
         weights, epochs = Path(plan.get("state_dict_path") or ""), int(record.get("epochs") or len(lines))
         if not weights.is_file():
             raise UserError(f"{folder} holds no sound checkpoint, and the file of its weights is not there; train on.")
+        card = read_card(weights)
+        if card is not None and card.get("results") != record.get("results"):
+            raise UserError(f"{folder} holds no sound checkpoint, and {weights} is another run's by now; train on.")
         content = read(weights)
     run = _recorded(record, lines)
     return Run(path=str(folder), weights=str(weights), content=content, known=None, epochs=epochs,
@@ -122,15 +127,17 @@ def _of_file(path: str) -> Run:
     }  # fmt: skip
     if card is None:
         return Run(**about)
-    about |= {"which": card.get("which") or "last", "epochs": card.get("epoch") or card.get("epochs")}
+    about |= {"which": card.get("which") or "last", "epochs": epochs_of(card)}
     if card.get("run"):
         with suppress(UserError, KeyError, TypeError, AttributeError, ValueError):  # damaged: the card tells most
             record = RunRecord(str(card["run"])).load()
-            if record.get("plan") and record.get("results") == card.get("results"):  # another run may stand there now
+            # another run may stand there now, or this one with more epochs
+            if (record.get("status"), record.get("results")) == ("finished", card.get("results")) and record["plan"]:
                 return Run(**about, **_recorded(record, RunRecord(str(card["run"])).read()))
     return Run(
         **about,
         dataset=card.get("dataset"),
+        **_before(card),
         data=card.get("data") or {},
         image_size=found.image_size() if card.get("dataset") in (None, "folder") else None,
         normalisation=_normalisation(card.get("dataset"), (card.get("quirks") or {}).get("normalisation")),
@@ -141,6 +148,7 @@ def _of_file(path: str) -> Run:
         precision=card.get("precision"),
         taught_by=card.get("teacher"),
         seconds=None if card.get("minutes") is None else 60 * float(card["minutes"]),
+        status=card.get("status"),
         planned=card.get("epochs"),
         results=card.get("results") or {},
     )
@@ -152,6 +160,7 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
     terms = [term for term in plan.get("terms") or () if term["factor"]]
     return {
         "dataset": plan["dataset"],
+        **_before(record),
         "data": dict(record.get("data") or {}),
         "data_dir": plan.get("data_dir"),
         "image_size": plan.get("image_size") or (32 if plan["dataset"] == "folder" else None),
@@ -167,9 +176,15 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "status": record.get("status"),
         "planned": plan.get("max_epochs"),
         "seconds": float(record["seconds"]) if "seconds" in record else None,
-        "results": dict(record.get("results") or _so_far(lines)),
+        "results": dict((record.get("results") if record.get("status") == "finished" else None) or _so_far(lines)),
         "lines": lines,
     }
+
+
+def _before(told: dict[str, Any]) -> dict[str, Any]:
+    """What a card or a record tells of the weights that a training started from."""
+    card = (told.get("started_from") or {}).get("card")
+    return {"data_before": seen_by(told)[1:], "epochs_before": spent_on(card)[0] if card else 0}
 
 
 def _so_far(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def folder_to_evaluate(
     classes = _class_names(root / "train")
     trees = {name: _samples(root / name, classes) for name in ("train", "val", "test") if (root / name).is_dir()}
     if tree not in trees:
-        raise UserError(f"there is no folder {root / tree}; take another --split, or put <class>/… folders there.")
+        raise UserError(f"there is no folder {root / tree}; put <class>/… folders there, or ask for other images.")
     _, transform = _transforms(image_size, mean, std, views)
     samples = trees[tree].subset(choose(len(trees[tree])))
     order = Order(len(samples), batch_size, shuffle=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ignite_kd.handlers import plots
 from ignite_kd.tables.table import TEACHER, Cell, Table
+from ignite_kd.tables.teachers import trained_otherwise
 from ignite_kd.tables.trial import Trial, mean_and_deviation
 
 __all__ = ["Summary", "markdown", "picture", "summaries"]
@@ -30,16 +31,22 @@ class Summary:
     students: int  # that shared a run, at most
     devices: tuple[str, ...]  # of earlier parts of a training, too
     scale: float
+    otherwise: bool = False  # trained as the table does not say
+
+    @property
+    def comparable(self) -> bool:
+        """A schedule that was shortened, or is another, is another experiment."""
+        return self.scale == 1 and not self.otherwise
 
     @property
     def difference(self) -> float | None:
-        return None if self.mean is None or self.published is None else round(self.mean - self.published, 6)
+        known = self.comparable and self.mean is not None and self.published is not None
+        return round(self.mean - self.published, 6) if known else None  # type: ignore[operator]
 
     @property
     def verdict(self) -> str:
-        """Never for a schedule that was shortened: that is another experiment."""
-        if self.scale != 1:
-            return f"epochs × {self.scale:g}: not compared"
+        if not self.comparable:
+            return ("trained otherwise" if self.scale == 1 else f"epochs × {self.scale:g}") + ": not compared"
         if self.failed:
             return f"failed in {self.failed} of {self.trials + self.failed} trials"
         if self.mean is None:
@@ -95,7 +102,7 @@ def picture(table: Table, trials: Sequence[Trial], path: Path) -> bool:
     found = summaries(table, trials)
     for summary in [] if _is_search(found) else found:
         if summary.mean is not None:
-            published = summary.published if summary.scale == 1 else None
+            published = summary.published if summary.comparable else None
             row = summary.cell.row + ("" if summary.scale == 1 else f" (epochs × {summary.scale:g})")
             line = (row, published, summary.mean, summary.deviation)
             panels.setdefault(summary.cell.column, []).append(line)
@@ -111,8 +118,7 @@ def _column(column: str, found: Sequence[Summary]) -> str:
     ]
     for summary in found:
         published = "" if summary.published is None else f"{summary.published:.2f}"
-        compared = summary.difference is not None and summary.scale == 1
-        difference = f"{summary.difference:+.2f}" if compared else ""
+        difference = "" if summary.difference is None else f"{summary.difference:+.2f}"
         shared = f" (of {summary.students} at once)" if summary.students > 1 else ""
         minutes = f"{summary.minutes:.1f}{shared}" if summary.minutes else ""
         validation = "" if summary.validation is None else f"{summary.validation:.2f}"
@@ -181,9 +187,13 @@ def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:
         students=max(trial.students for trial in trials),
         devices=tuple(dict.fromkeys(device for trial in trials for device in _devices(trial))),
         scale=trials[0].epochs_scale,
+        otherwise=cell.row == TEACHER and any(trained_otherwise(trial, table) for trial in trials),
     )
 
 
 def _devices(trial: Trial) -> list[str]:
-    parts = [*(trial.record.get("earlier") or []), trial.record]
-    return [part["device"] for part in parts if part.get("device")]
+    record = trial.record
+    precision = record.get("precision") or (record.get("identity") or {}).get("precision") or "fp32"
+    parts = [*(record.get("earlier") or []), record]
+    form = "" if precision == "fp32" else f" ({precision})"
+    return [part["device"] + form for part in parts if part.get("device")]

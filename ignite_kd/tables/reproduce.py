@@ -127,8 +127,12 @@ class Reproduction:
                 plan = self._plan(cell, trial)
                 path, identity = self._trial_path(cell, trial), run_folder.identity_of(plan)
                 if path.exists():
-                    read_trial(path).refuse_other(identity, path)
-                elif not (self._collect(cell, trial, plan) or self._elsewhere.take_over(cell, trial, identity, path)):
+                    _refuse_other(path, identity)
+                    continue
+                alike = [other for other in self._homes if self._homes[other] == self._homes[cell] and other != cell]
+                if not (
+                    self._collect(cell, trial, plan) or self._elsewhere.take_over([cell, *alike], trial, identity, path)
+                ):
                     yield cell, trial, plan
 
     def _collect(self, cell: Cell, trial: int, plan: Plan) -> bool:
@@ -269,7 +273,10 @@ class Reproduction:
     def _notes(self) -> dict[str, Any]:
         path = self.folder / "reproduction.json"
         try:
-            return vars(checked(_Notes, json.loads(path.read_bytes()))) if path.exists() else {}
+            notes = checked(_Notes, json.loads(path.read_bytes())) if path.exists() else None
+            if notes and not all({"file", "sha256"} <= known.keys() for known in notes.teachers.values()):
+                raise ValueError("a teacher without its file")
+            return vars(notes) if notes else {}
         except (ValueError, RecursionError):
             raise UserError(f"{path} is damaged; restore it, or choose another --output-dir.") from None
 
@@ -306,6 +313,15 @@ class _Notes:
     table: str
     epochs_scale: float
     teachers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
+    changed = read_trial(path).differs_from(dict(identity))
+    if changed:
+        raise UserError(
+            f"{path} was trained with other settings: {'; '.join(changed)}; "
+            "choose another --output-dir, or move it away to train it again."
+        )
 
 
 def _in_brackets(teacher: Trial) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ignite_kd import recipes
-from ignite_kd.cards import accuracy_of, read_card, spent_on
+from ignite_kd.cards import accuracy_of, ancestry, read_card, seen_by, spent_on
 from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.recognise import teacher_name
 from ignite_kd.tables.table import TEACHER, Cell, Table
 from ignite_kd.tables.trial import Trial, percent
 
-__all__ = ["SHIPPED", "given", "shipped", "trial_of_file"]
+__all__ = ["SHIPPED", "cells_of_teacher", "given", "shipped", "trained_otherwise", "trial_of_file"]
+
+_INDIFFERENT = ("source", "epochs", "evaluation_batch_size", "validate_every", "test_at_end", "keep_epochs")
 
 SHIPPED = Path(__file__).parents[2] / "state_dict"
 
@@ -45,14 +48,19 @@ def given(files: Iterable[str], wanted: Iterable[str], table: Table) -> dict[str
 
 
 def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
-    """A file in `state_dict/` whose card says that it is this network, trained on the same images as the table's."""
+    """A file in `state_dict/` whose card says that it is this network, trained on the same images as the table's, and
+    that nobody taught it; nor what it started from."""
     recipe = recipes.get(table.teacher_recipe)
+    wanted = {"validation": recipe.validation_images, "samples_per_class": table.teacher_samples_per_class}
+    wanted |= {"seed": 0, "stratified": True} if recipe.validation_images else {}
     for path in sorted(folder.glob("*.th")):
-        card = read_card(path) or {}
-        split = (card.get("data") or {}).get("split") or {}
-        same = split.get("samples_per_class") == table.teacher_samples_per_class
-        same &= (split.get("validation") or 0) == recipe.validation_images
-        if card.get("model") == name and card.get("dataset") == table.dataset and same and not card.get("teacher"):
+        card = read_card(path)
+        if card is None or (card.get("model"), card.get("dataset")) != (name, table.dataset):
+            continue
+        splits = [seen.get("split") or {} for seen in seen_by(card)]
+        same = all(split.get(key) == value for split in splits for key, value in wanted.items())
+        same &= (card.get("quirks") or {}).get("normalisation", "dataset") == recipe.normalisation
+        if same and not any(member and member.get("teacher") for member in ancestry(card)):
             return path
     return None
 
@@ -76,7 +84,7 @@ def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial
         column="",  # of each that it teaches
         trial=0,
         epochs=epochs,
-        epochs_scale=round(epochs / recipes.get(table.teacher_recipe).epochs, 4) if epochs else 1.0,
+        epochs_scale=round(epochs / recipes.get(table.teacher_recipe).epochs, 4) if card.get("epochs") else 1.0,
         accuracy=percent(accuracy),
         best_accuracy=percent(accuracy_of(card | {"which": "best"}, "test")),
         validation_accuracy=percent(accuracy_of(card, "validation")),
@@ -85,6 +93,18 @@ def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial
         error=None,
         record=json.loads(json.dumps(record)),
     )
+
+
+def trained_otherwise(trial: Trial, table: Table) -> bool:
+    """Whether a teacher, for all its card tells, began with trained weights or followed another recipe."""
+    record, recipe = trial.record, recipes.get(table.teacher_recipe)
+    if record.get("started_from"):
+        return True
+    if record.get("recipe") is None:
+        return False
+    wanted = {"name": recipe.name} | recipes.changes_of(dataclasses.asdict(recipe))
+    there = {"name": record["recipe"]} | (record.get("recipe_changes") or {})
+    return any(wanted.get(name) != there.get(name) for name in (wanted.keys() | there.keys()) - set(_INDIFFERENT))
 
 
 def cells_of_teacher(table: Table, name: str) -> list[Cell]:

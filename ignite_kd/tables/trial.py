@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
@@ -15,6 +15,8 @@ from ignite_kd.plan import Plan
 from ignite_kd.run_folder import changes
 from ignite_kd.tables.checked import checked
 from ignite_kd.tables.table import Cell
+
+_OF_THE_MACHINE = ("precision", "compile")
 
 __all__ = ["Trial", "mean_and_deviation", "percent", "read_lines", "read_trial", "write_trial"]
 
@@ -94,14 +96,11 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
 
-    def refuse_other(self, identity: dict[str, Any], path: Path) -> None:
-        """An error where this trial was trained with other settings than would be now."""
-        changed = changes(self.record.get("identity", {}), identity)
-        if changed:
-            raise UserError(
-                f"{path} was trained with other settings: {'; '.join(changed)}; "
-                "choose another --output-dir, or move it away to train it again."
-            )
+    def differs_from(self, identity: dict[str, Any]) -> list[str]:
+        """What it was trained with otherwise than would be now. Number format and compilation are the machine's:
+        several may fill a table, which tells their devices."""
+        known = self.record.get("identity", {})
+        return changes(known, identity | {name: known[name] for name in _OF_THE_MACHINE if name in known})
 
 
 def write_trial(path: Path, trial: Trial) -> None:
@@ -114,7 +113,13 @@ def read_trial(path: Path) -> Trial:
 
 def read_lines(path: Path) -> list[Trial]:
     """The trials in a file that holds one a line."""
-    return [_read(line, path) for line in path.read_bytes().splitlines() if line.strip()] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its permissions.") from None
+    return [_read(line, f"{path}, line {number},") for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def mean_and_deviation(numbers: Iterable[float]) -> tuple[float, float | None]:
@@ -123,11 +128,26 @@ def mean_and_deviation(numbers: Iterable[float]) -> tuple[float, float | None]:
     return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
-def _read(text: bytes, path: Path) -> Trial:
+def _read(text: bytes, where: Path | str) -> Trial:
     try:
-        return checked(Trial, json.loads(text))
+        trial = checked(Trial, json.loads(text))
+        about = checked(_Record, {name: trial.record[name] for name in get_type_hints(_Record) if name in trial.record})
+        if not isinstance(about.identity.get("recipe", {}), dict):
+            raise ValueError("its recipe should be an object")
     except (ValueError, RecursionError):
-        raise UserError(f"{path} is no trial, or damaged; restore it, or move it away to train it again.") from None
+        raise UserError(f"{where} is no trial, or damaged; restore it, or move it away to train it again.") from None
+    return trial
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Of what a trial keeps of its run's record, that which is looked into."""
+
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Sequence[Mapping[str, Any]] = ()
+    device: str | None = None
+    started_from: Mapping[str, Any] | None = None
+    recipe_changes: Mapping[str, Any] | None = None
 
 
 def percent(share: float | None) -> float | None:

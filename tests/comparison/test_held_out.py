@@ -71,6 +71,19 @@ def test_validation_is_what_all_runs_kept_apart(shapes):
     assert sorted(labels.tolist()) == sorted(shapes.train.labels[both].tolist())
 
 
+def test_what_a_run_or_its_teacher_started_from_counts_as_they_do(shapes):
+    (one, told), (other, told_too) = kept(shapes, SplitSpec(900)), kept(shapes, SplitSpec(500, seed=1))
+    both = set(one.validation.tolist()) & set(other.validation.tolist())
+    assert shown([run("a", data=told, data_before=[told_too])], part="validation").images == len(both)
+    with pytest.raises(UserError, match="what a started from does not say which images"):
+        shown([run("a", data=told, data_before=[{}])], part="validation")
+    seen = 900 - len(both)
+    note = f"t learned from {seen} of the 900 images, which flatter it"
+    assert shown([run(data=told)], [run("t", data=told, data_before=[told_too])], "validation").notes == (note,)
+    (note,) = shown([run(data=told)], [run("t", data=told, data_before=[{}])], "validation").notes
+    assert note.startswith("nothing says which images t learned from")
+
+
 def test_a_teacher_that_saw_validation_images_is_told_of(shapes):
     mine, told = kept(shapes, SplitSpec(500))
     theirs, foreign = kept(shapes, SplitSpec(500, seed=1))

@@ -101,13 +101,39 @@ def test_a_file_is_known_by_its_card_and_by_its_run_while_that_is_the_same():
     assert (alone.loss, alone.epochs, alone.results, alone.lines) == ("1 ce + 3 at", 4, results, [])
     assert (alone.normalisation, alone.data) == ("zoo", {"digest": "0123"})
 
-    folder = run_folder(record=RECORD | {"results": results, "seconds": 60.0})
+    finished = RECORD | {"status": "finished", "results": results, "seconds": 60.0}
+    folder = run_folder(record=finished)
     known = load_run("net.th")
     assert holds(known, 0)  # the file's weights, the record's story
     assert (known.loss, known.epochs, known.seconds, len(known.lines)) == ("1 ce + 0.5 kd", 4, 60.0, 2)
 
-    (folder / "run.json").write_text(json.dumps(RECORD | {"results": {"test": {"last": {"accuracy": 0.6}}}}))
-    assert load_run("net.th").loss == "1 ce + 3 at"
+    for other in ({"results": {"test": {"last": {"accuracy": 0.6}}}}, {"status": "running"}):
+        (folder / "run.json").write_text(json.dumps(finished | other))
+        assert load_run("net.th").loss == "1 ce + 3 at"
+
+
+def test_a_finished_run_that_goes_on_has_not_the_results_of_its_end_any_more():
+    old = {"test": {"last": {"accuracy": 0.5}}, "validation": {"last": 0.4, "best": 0.4}}
+    run_folder(record=RECORD | {"status": "stopped", "results": old})
+    assert load_run("run").results == {"validation": {"last": 0.6, "best": 0.7}}
+
+
+def test_where_a_file_is_another_runs_by_now_it_is_not_taken():
+    run_folder(record=RECORD | {"status": "finished", "results": {"test": {"last": {"accuracy": 0.6}}}}, steps=())
+    save_weights("net.th", network(7).state_dict(), {"results": {"test": {"last": {"accuracy": 0.5}}}})
+    with pytest.raises(UserError, match=r"net\.th is another run's by now"):
+        load_run("run")
+
+
+def test_epochs_are_those_that_were_trained_and_what_came_before_is_known():
+    stopped = {"model": "mlp_8", "dataset": "shapes", "epochs": 9, "status": "stopped", "data": {"digest": "1"}}
+    save_weights("net.th", network().state_dict(), stopped)
+    run = load_run("net.th")
+    assert (run.epochs, run.planned, run.status, run.data_before, run.epochs_before) == (None, 9, "stopped", [], 0)
+    earlier = {"epochs": 5, "data": {"digest": "2"}, "started_from": {"card": None}}
+    save_weights("net.th", network().state_dict(), stopped | {"epoch": 3, "started_from": {"card": earlier}})
+    run = load_run("net.th")
+    assert (run.epochs, run.data_before, run.epochs_before) == (3, [{"digest": "2"}, {}], 5)
 
 
 def test_what_only_a_card_tells_of_a_file_is_believed():
@@ -135,7 +161,14 @@ def test_a_folder_that_is_no_run_is_named(record):
 
 
 @pytest.mark.parametrize(
-    "damage", [{"plan": {}}, {"plan": RECORD["plan"] | {"recipe": 5}}, {"data": 5}, {"results": 7}, {"seconds": "x"}]
+    "damage",
+    [
+        {"plan": {}},
+        {"plan": RECORD["plan"] | {"recipe": 5}},
+        {"data": 5},
+        {"status": "finished", "results": 7},
+        {"seconds": "x"},
+    ],
 )
 def test_a_damaged_record_is_one_line(damage):
     run_folder(record=RECORD | damage)

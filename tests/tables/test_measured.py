@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ignite_kd import tables
+from ignite_kd import run_folder, tables
 from ignite_kd.errors import UserError
 from ignite_kd.tables import measured
 from ignite_kd.tables.plans import student_plan
@@ -24,6 +24,17 @@ def test_what_was_measured_is_of_the_tables_own_settings(name):
         if trial.row != "teacher":
             plan = student_plan(table, trial.cell, trial.trial, "", 1.0)
             assert trial.epochs == plan.max_epochs and not trial.strays_from(plan)
+
+
+@pytest.mark.parametrize("name", tables.names())
+def test_what_was_measured_is_taken_over_on_any_machine(name):
+    """As `--trials-from ignite_kd/tables/measured/NAME.jsonl` does."""
+    table = tables.get(name)
+    for trial in measured.trials(table):
+        if trial.row != "teacher":
+            taught = {"teacher_sha256": trial.record["identity"]["teacher_sha256"]}
+            plan = student_plan(table, trial.cell, trial.trial, None, 1.0, compile="on", precision="bf16")
+            assert trial.differs_from(run_folder.identity_of(plan) | taught) == []
 
 
 @pytest.mark.parametrize("name", tables.names())

@@ -52,6 +52,19 @@ def test_a_shorter_schedule_is_never_compared():
     assert "not the published experiments" in told and "within" not in told and "+0.0" not in told
 
 
+def test_a_teacher_that_was_trained_otherwise_is_never_compared():
+    teacher = trial(0, 94.26, row="teacher")
+    assert summary(teacher).verdict == "within 0.5"
+    started = replace(teacher, record={"started_from": {"card": None}})
+    found = summary(started)
+    assert (found.verdict, found.difference) == ("trained otherwise: not compared", None)
+
+
+def test_another_number_format_is_told_with_the_device():
+    found = [replace(trial(0, 80.0), record={"device": "one", "identity": {"precision": p}}) for p in ("fp32", "bf16")]
+    assert summary(*found).devices == ("one", "one (bf16)")
+
+
 def test_a_shorter_schedule_beside_the_full_one_has_a_line_of_its_own():
     short, full = report.summaries(TABLE, [trial(0, 10.0, scale=0.5), trial(1, 80.0), trial(2, 90.0)])[::-1]
     assert (full.mean, full.trials, short.mean, short.verdict) == (85.0, 2, 10.0, "epochs × 0.5: not compared")

@@ -41,13 +41,20 @@ def test_a_file_that_does_not_fit_is_one_line(tmp_path, more, wanted, told):
 
 def test_the_shipped_one_is_that_of_the_tables_data(tmp_path):
     def found(**change):
-        split = {"samples_per_class": None, "validation": 500} | change.pop("split", {})
+        usual = {"samples_per_class": None, "validation": 500, "seed": 0, "stratified": True}
+        split = usual | change.pop("split", {})
         file(tmp_path / "t.th", **({"data": {"split": split}} | change))
         return teachers.shipped("mlp_8", TABLE, tmp_path)
 
     assert found() == tmp_path / "t.th"
     assert found(split={"samples_per_class": 5}) is None and found(split={"validation": 100}) is None
+    assert found(split={"seed": 1}) is None and found(split={"stratified": False}) is None
     assert found(dataset="cifar10") is None and found(teacher="mlp_9") is None
+    assert found(quirks={"normalisation": "zoo"}) is None
+    seen = {"data": {"split": {"samples_per_class": None, "validation": 500, "seed": 0, "stratified": True}}}
+    assert found(started_from={"card": seen}) == tmp_path / "t.th"
+    for other in (None, seen | {"teacher": "mlp_9"}, {"data": {"split": {"validation": 0}}}):
+        assert found(started_from={"card": other}) is None
     assert teachers.shipped("mlp_9", TABLE, tmp_path) is None
 
 
@@ -67,6 +74,8 @@ def test_its_result_is_its_cards(tmp_path):
         ({"epochs": 4, "which": "best", "epoch": 3}, 3, 0.75),
         ({"epochs": 1, "started_from": {"card": {"epochs": 2, "started_from": None}}}, 3, 0.75),
         ({"epochs": 1, "started_from": {"card": None}}, 1, 0.25),
+        ({"epochs": 4, "epoch": 0, "status": "stopped"}, 0, 0.0),
+        ({"epochs": 4, "status": "stopped"}, 0, 0.0),
         ({}, 0, 1.0),
     ],
 )
@@ -81,3 +90,20 @@ def test_where_a_folder_of_images_has_no_test_set_it_has_no_result(tmp_path):
     table = dataclasses.replace(TABLE, dataset="folder")
     trial = teachers.trial_of_file(tmp_path / "t.th", table, str(tmp_path), "cpu")
     assert (trial.accuracy, trial.validation_accuracy) == (None, 25.0)
+
+
+@pytest.mark.parametrize(
+    ("card", "otherwise"),
+    [
+        ({"recipe": "vid", "recipe_changes": {"milestones": [3], "batch_size": 50, "nesterov": True, "epochs": 9,
+                                              "validation_images": 500, "validate_every": 2}}, False),
+        ({"recipe": "vid", "recipe_changes": {}}, True),
+        ({"recipe": "crd"}, True),
+        ({"started_from": {"card": None}}, True),
+        ({}, False),
+    ],
+)  # fmt: skip
+def test_one_of_another_recipe_or_of_trained_weights_was_trained_otherwise(tmp_path, card, otherwise):
+    file(tmp_path / "t.th", results=RESULTS, **card)
+    trial = teachers.trial_of_file(tmp_path / "t.th", TABLE, "nowhere", "cpu")
+    assert teachers.trained_otherwise(trial, TABLE) is otherwise

@@ -20,10 +20,28 @@ def test_a_trial_is_read_as_it_was_written(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [b"{", b"[]", b"\xff\xfe", {"accuracy": "20"}, {"record": []}, {"seconds": None}, {"trial": "0"}, {"more": 1}],
+    [
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        {"accuracy": "20"},
+        {"record": []},
+        {"seconds": None},
+        {"trial": "0"},
+        {"more": 1},
+        {"record": {"identity": None}},
+        {"record": {"identity": {"recipe": []}}},
+        {"record": {"earlier": [1]}},
+    ],
 )
 def test_a_damaged_trial_is_one_line(tmp_path, damage):
     content = damage if isinstance(damage, bytes) else json.dumps(TRIAL.to_json() | damage).encode()
     (tmp_path / "t.json").write_bytes(content)
     with pytest.raises(UserError, match=r"t\.json is no trial, or damaged"):
         read_trial(tmp_path / "t.json")
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    (tmp_path / "t.jsonl").write_text(json.dumps(TRIAL.to_json()) + "\n{\n")
+    with pytest.raises(UserError, match=r"t\.jsonl, line 2, is no trial"):
+        read_lines(tmp_path / "t.jsonl")
