@@ -1,6 +1,9 @@
 import pytest
 from commands import call
 
+from ignite_kd import models
+from ignite_kd.weights import save_weights
+
 
 def test_without_a_table_it_names_them():
     done = call("reproduce")
@@ -51,3 +54,12 @@ def test_a_cell_is_filled_and_shown(tmp_path, monkeypatch):
     assert done.status == 0, done.err
     assert "| student |" in done.out and "not compared" in done.out
     assert (tmp_path / "runs" / "tables" / "shapes-x0.04" / "table.md").exists()
+
+
+def test_a_student_is_shown_with_its_teacher(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = {"model": "wrn_10_1", "num_classes": 10, "dataset": "shapes", "results": {"test": {"last": 0.123}}}
+    save_weights("t.th", models.build("wrn_10_1", 10).state_dict(), told)
+    done = call("reproduce shapes --cell kd:30 --trials 1 --epochs-scale 0.04 --compile off --teacher t.th")
+    assert done.status == 0, done.err
+    assert "| teacher |  | 12.30 |" in done.out and "| kd |" in done.out and "| student |" not in done.out
