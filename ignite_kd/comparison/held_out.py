@@ -118,12 +118,11 @@ def _kept_apart(runs: Sequence[Run], digest: str, labels: Tensor) -> Tensor:
     kept = torch.arange(len(labels))
     for run in runs:
         for generation, known in enumerate((run.data, *run.data_before)):
-            told = known.get("split")
-            if not isinstance(told, dict) or known.get("digest") != digest:
+            split = _split(known, digest, labels)
+            if split is None:
                 who = run.path if generation == 0 else f"what {run.path} started from"
                 raise UserError(f"{who} does not say which images of this data it kept apart; take --on test.")
-            validation = Split.from_json(told, labels).validation
-            kept = kept[torch.isin(kept, validation)]
+            kept = kept[torch.isin(kept, split.validation)]
     if not len(kept):
         raise UserError("there is no image that all of these runs kept apart for validation; take --on test.")
     return kept
@@ -132,12 +131,18 @@ def _kept_apart(runs: Sequence[Run], digest: str, labels: Tensor) -> Tensor:
 def _seen(teacher: Run, kept: Tensor, digest: str, labels: Tensor) -> str | None:
     seen = torch.zeros(len(kept), dtype=torch.bool)
     for known in (teacher.data, *teacher.data_before):
-        told = known.get("split")
-        if not isinstance(told, dict) or known.get("digest") != digest:
+        split = _split(known, digest, labels)
+        if split is None:
             return f"nothing says which images {teacher.path} learned from; where it has seen these, they flatter it"
-        seen |= torch.isin(kept, Split.from_json(told, labels).train)
-    several = f"{teacher.path} learned from {int(seen.sum())} of the {len(kept)} images, which flatter it"
-    return several if seen.any() else None
+        seen |= torch.isin(kept, split.train)
+    number = int(seen.sum())
+    return f"{teacher.path} learned from {number} of the {len(kept)} images, which flatter it" if number else None
+
+
+def _split(known: dict[str, Any], digest: str, labels: Tensor) -> Split | None:
+    """Which images were learned from and kept apart; None where nobody says it of this data."""
+    told = known.get("split")
+    return Split.from_json(told, labels) if isinstance(told, dict) and known.get("digest") == digest else None
 
 
 def _other_data(runs: Sequence[Run], digest: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ignite_kd.tables.checked import checked
 from ignite_kd.tables.elsewhere import Elsewhere
 from ignite_kd.tables.plans import Machine, student_plan, teacher_plan
 from ignite_kd.tables.table import TEACHER, Cell, Table
-from ignite_kd.tables.trial import Trial, read_trial, write_trial
+from ignite_kd.tables.trial import Trial, on_its_machine, read_trial, write_trial
 
 __all__ = ["Reproduction"]
 
@@ -230,8 +230,7 @@ class Reproduction:
         record = _record(plan)
         if record.get("status") != "finished":
             return False
-        before = record.get("identity", {})
-        now = run_folder.identity_of(plan) | {name: before.get(name) for name in ("precision", "compile")}
+        now = on_its_machine(run_folder.identity_of(plan), record.get("identity", {}))
         run_folder.refuse_changes(Path(str(plan.output_dir)), now)
         return True
 

@@ -16,9 +16,9 @@ from ignite_kd.run_folder import changes
 from ignite_kd.tables.checked import checked
 from ignite_kd.tables.table import Cell
 
-_OF_THE_MACHINE = ("precision", "compile")
+__all__ = ["Trial", "mean_and_deviation", "on_its_machine", "percent", "read_lines", "read_trial", "write_trial"]
 
-__all__ = ["Trial", "mean_and_deviation", "percent", "read_lines", "read_trial", "write_trial"]
+_OF_THE_MACHINE = ("precision", "compile")
 
 # of the run's record, what a trial keeps: no paths, which mean nothing elsewhere
 _KEPT = (
@@ -100,7 +100,12 @@ class Trial:
         """What it was trained with otherwise than would be now. Number format and compilation are the machine's:
         several may fill a table, which tells their devices."""
         known = self.record.get("identity", {})
-        return changes(known, identity | {name: known[name] for name in _OF_THE_MACHINE if name in known})
+        return changes(known, on_its_machine(identity, known))
+
+
+def on_its_machine(identity: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What an identity would be with the number format and compilation of a training that is known."""
+    return identity | {name: known[name] for name in _OF_THE_MACHINE if name in known}
 
 
 def write_trial(path: Path, trial: Trial) -> None:

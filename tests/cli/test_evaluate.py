@@ -265,7 +265,7 @@ def test_a_folder_is_evaluated_tree_by_tree(tmp_path):
         file.unlink()
     for folder in ("cat", "dog", ""):
         (tmp_path / "mine" / "test" / folder).rmdir()
-    refused(words, "there is no folder mine/test", "another --split")
+    refused(words, "there is no folder mine/test", "ask for other images")
 
 
 def test_every_mistake_is_one_line(tmp_path):
