@@ -13,11 +13,11 @@ from typing import Any
 
 from ignite_kd import recipes
 from ignite_kd.errors import UserError
-from ignite_kd.files import atomic_write, digest_of
+from ignite_kd.files import atomic_write, check_writable, digest_of
 
 __all__ = [
-    "accuracy_in", "accuracy_of", "ancestry", "any_card", "card_of_run", "card_path", "epochs_of", "origin_of",
-    "read_card", "save_with_card", "seen_by", "spent_on",
+    "accuracy_in", "accuracy_of", "ancestry", "any_card", "card_of_run", "card_path", "check_place", "epochs_of",
+    "origin_of", "read_card", "save_with_card", "seen_by", "spent_on",
 ]  # fmt: skip
 
 # what others rely on; the rest of a card is for people
@@ -59,6 +59,19 @@ def any_card(path: str | Path) -> dict[str, Any] | None:
 def card_path(path: str | Path) -> Path:
     """Where the card of the file `path` is."""
     return Path(f"{path}.json")
+
+
+def check_place(path: str | Path) -> None:
+    """Refuse, before hours of training, a file that could not be written in the end, or whose card would be written
+    over what is none."""
+    check_writable(path)
+    beside = card_path(path)
+    try:
+        there = json.loads(beside.read_bytes())
+    except (OSError, ValueError, RecursionError):  # nothing, or a card that was damaged
+        there = {"sha256": None}
+    if beside.name == "run.json" or not (isinstance(there, dict) and "sha256" in there):
+        raise UserError(f"the card of {path} would be written over {beside}, which is none; name another file.")
 
 
 def card_of_run(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def evaluate_file(
     precision = precision or _precision(card, where)
     number_format = prepare_precision(precision, where)
     if dataset is None:
-        dataset = (card or {}).get("dataset") or ("cifar100" if known and known.num_classes == 100 else "cifar10")
+        dataset = (card or {}).get("dataset") or _guess(path, known)
     size = image_size or trained.image_size() or 32
     images = _images(str(dataset), data_dir, part, card, size, num_workers, where)
     _refuse_other_classes(path, known, card, images)
@@ -132,6 +132,15 @@ def evaluate_file(
         check=check,
         notes=(*images.notes, *(_disagreements(found, part, results["accuracy"]) if card is None else ())),
     )
+
+
+def _guess(path: str, known: Known | None) -> str:
+    """The data set that has so many classes; nothing is downloaded for any other number."""
+    classes = known.num_classes if known else None
+    found = {None: "cifar10", 10: "cifar10", 100: "cifar100"}.get(classes)
+    if found is None:
+        raise UserError(f"{path} has {classes} classes, and nothing says of which data; name it with --dataset.")
+    return found
 
 
 def _believed(trained: Trained) -> Trained:
@@ -191,7 +200,7 @@ def _images(
             _BATCH,
             image_size=size,
             num_workers=num_workers,
-            views=(card or {}).get("views", "usual"),
+            views=(card or {}).get("views") or "usual",
             device=device,
         )
         return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")

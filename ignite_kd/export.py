@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ignite_kd import data
-from ignite_kd.cards import card_path, read_card, save_with_card
+from ignite_kd.cards import card_path, check_place, read_card, save_with_card
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.files import check_writable, digest_of
+from ignite_kd.files import digest_of
 from ignite_kd.formats import FORMATS, format_of
 from ignite_kd.handlers import versions
 from ignite_kd.loaders import normalisation
@@ -85,7 +85,7 @@ def export(
     form = FORMATS[name]
     if with_normalisation and name == "weights":
         raise UserError("a state dict holds no normalisation; take --format torch-export or onnx.")
-    check_writable(output)
+    check_place(output)
     trained = _find(source, which, model)
     digest = digest_of(trained.path)  # now: a run that goes on writes other files
     if Path(output).resolve() in (Path(trained.path).resolve(), card_path(trained.path).resolve()):

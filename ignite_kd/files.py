@@ -20,7 +20,8 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            # a path on the command line may hold bytes that are no UTF-8; JSON reads them back from their escapes
+            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(beside, 0o666 & ~_umask())  # mkstemp's 0600 would hide weights from colleagues

@@ -29,7 +29,7 @@ def refuse_foreign_weights(data: Loaders, card: dict[str, Any] | None, path: str
             continue
         problem = _problem(data, told, what)
         if problem and policy == "refuse":
-            raise UserError(f"{problem}; train it with this split, or add --recipe vid,foreign_teacher=warn.")
+            raise UserError(f"{problem}; train it with this split, or add foreign_teacher=warn to --recipe.")
         if problem:
             return f"warning: {problem}; validation flatters."
     return warning

@@ -47,7 +47,7 @@ def format_of(word: str | None, path: str | Path) -> str:
     missing = [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
     if missing:
         raise UserError(
-            f"{name} needs {', '.join(missing)}; install what it needs with: pip install 'ignite-kd[{name}]'"
+            f"{name} needs {', '.join(missing)}; install what it needs with: pip install {' '.join(missing)}"
         )
     return name
 

@@ -28,6 +28,14 @@ _TRAININGS = itertools.count()
 _GRACE = 5.0  # seconds in which processes may end by themselves after one of them failed
 
 
+def processes_around() -> int:
+    """How many processes torchrun started; 1 without it."""
+    word = os.environ.get("WORLD_SIZE") or "1"
+    if not word.isdecimal():
+        raise UserError(f"WORLD_SIZE should be the number of processes that torchrun started, but is '{word}'.")
+    return int(word)
+
+
 def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
     """Train here, in `processes` processes, or in those that torchrun started; returns the exit status.
 
@@ -36,7 +44,7 @@ def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
         max_restarts: how often processes of which one was killed are started again, to go on from the last checkpoint.
     """
     named = classmates(plans)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes_around() > 1:
         return _share(named)
     if plans[0].processes == 1:
         if max_restarts:

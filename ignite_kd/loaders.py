@@ -16,10 +16,12 @@ from ignite_kd.data.folder import folder_loaders
 from ignite_kd.data.split import Split, SplitSpec, split
 from ignite_kd.data.stream import Stream
 from ignite_kd.distributed import agree
+from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan
 
 __all__ = ["Loaders", "normalisation", "prepare"]
 
+_PUBLISHED_VALIDATION = 10_000
 _NORMALISATIONS = {"zoo": ((0.4814, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))}
 
 
@@ -53,6 +55,18 @@ def normalisation(dataset: str, word: str) -> tuple[tuple[float, ...], tuple[flo
     return own if dataset == "folder" else _NORMALISATIONS.get(word, own)  # its loaders know no other
 
 
+def _refuse_what_has_no_effect(plan: Plan, edge: int) -> None:
+    """Images in memory have their size, and are cut as the released codes cut them, or not at all."""
+    if plan.recipe.views not in ("usual", "squash"):
+        raise UserError(
+            f"views={plan.recipe.views} is for a folder of images, not for {plan.dataset}; take usual or squash."
+        )
+    if plan.image_size not in (None, edge):
+        raise UserError(
+            f"--image-size {plan.image_size} is for a folder of images; those of {plan.dataset} have {edge} pixels."
+        )
+
+
 def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int = 0, world_size: int = 1) -> Loaders:
     """The loaders of a plan; `split_seed` repeats the fresh split of the run that is resumed."""
     share: dict[str, Any] = {"rank": rank, "world_size": world_size}
@@ -75,8 +89,10 @@ def prepare(plan: Plan, device: torch.device, split_seed: int | None, rank: int 
         return Loaders(*trees, found.classes, size, found.digest, None, None, found.train_labels)
 
     dataset = data.load(plan.dataset, plan.data_dir)
-    # the released code keeps 10 000 of 50 000 for validation: a fifth, of smaller sets too
-    validation = min(recipe.validation_images, len(dataset.train) // 5)
+    _refuse_what_has_no_effect(plan, dataset.train.images.shape[-1])
+    validation = recipe.validation_images
+    if validation == _PUBLISHED_VALIDATION:  # the released code's, of 50 000: a fifth, of smaller sets too
+        validation = min(validation, len(dataset.train) // 5)
     if recipe.fresh_split and split_seed is None:  # drawn once, however many processes there are
         split_seed = int(agree(secrets.randbits(32) if rank == 0 else 0)[0])
     spec = SplitSpec(validation, plan.samples_per_class, seed=split_seed or 0, stratified=not recipe.fresh_split)

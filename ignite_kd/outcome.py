@@ -49,9 +49,12 @@ def conclude(session: Session) -> str:
     if plan.state_dict_path:
         _save(session, results)
         summary += f"\nweights  {plan.state_dict_path}"
-    if plots.available():
-        plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
     record.update(status="finished", results=results, summary=summary, epochs=plan.max_epochs)
+    if plots.available():
+        try:
+            plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
+        except (UserError, OSError) as error:  # no training failed by its picture
+            warnings.warn(f"no picture of the curves: {error}", stacklevel=2)
     return summary
 
 

@@ -107,7 +107,8 @@ class Plan:
         few = f"-{self.samples_per_class}" if self.samples_per_class else ""
         content = json.dumps([self.identity(), self.teacher_path, self.student_path, self.trunk_path], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-        return f"{self.dataset}{few}-{self.student}-{methods}-seed{self.seed}-{digest}"
+        student = self.student.replace(":", "-")  # no file of Windows has a colon
+        return f"{self.dataset}{few}-{student}-{methods}-seed{self.seed}-{digest}"
 
 
 def classmates(plans: Sequence[Plan]) -> dict[str, Plan]:

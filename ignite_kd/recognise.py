@@ -187,7 +187,9 @@ def _torchvision(*names: str) -> Callable[[Shapes], list[str]]:
 # a name that only this family has → the networks of it that the shapes can be of
 _FAMILIES: dict[str, Callable[[Shapes], list[str]]] = {
     r"layer1\.layer\.0\.conv1\.weight": _wrn,
-    r"layer3\.0\.conv1\.weight": lambda shapes: [] if "layer4.0.conv1.weight" in shapes else _resnet(shapes),
+    r"layer1\.0\.conv1\.weight": lambda shapes: (
+        _resnet(shapes) if "layer3.0.conv1.weight" in shapes and "layer4.0.conv1.weight" not in shapes else []
+    ),
     r"layer4\.0\.bn2\.weight": lambda shapes: ["ResNet50"] if "linear.weight" in shapes else ["ResNet18", "ResNet34"],
     r"block4\.0\.weight": _vgg,
     r"blocks\.0\.0\.conv\.0\.weight": lambda shapes: ["MobileNetV2"],

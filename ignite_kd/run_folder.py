@@ -21,7 +21,8 @@ def choose(plan: Plan) -> tuple[Path, bool]:
     if plan.output_dir is not None:
         folder = Path(plan.output_dir)
         there = (folder / "run.json").exists()
-        if not there and any(folder.glob("checkpoints/step-*.pt")):
+        left = [*folder.glob("checkpoints/step-*.pt"), *folder.glob("first-stage-*/checkpoints/step-*.pt")]
+        if left and not there:
             raise UserError(f"{folder} holds checkpoints but no run.json; restore it, or choose another --output-dir.")
         if there and plan.resume == "never":
             raise UserError(
@@ -110,8 +111,10 @@ def lock(folder: Path, busy: str = "is training in {}; wait for it or choose ano
 
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"another process {busy.format(folder)}") from None
+        except OSError:  # a file system that has no locks
+            pass
     return handle
 
 

@@ -15,12 +15,11 @@ from torch import nn
 
 from ignite_kd import heads, loaders, models, recipes, run_folder
 from ignite_kd.allocation import keep_freed_memory
-from ignite_kd.cards import origin_of, read_card
+from ignite_kd.cards import check_place, origin_of, read_card
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, evaluating
 from ignite_kd.errors import Diverged, RunFailed, UserError
-from ignite_kd.files import check_writable
 from ignite_kd.first_stage import train_first_stage
 from ignite_kd.foreign import refuse_foreign_weights
 from ignite_kd.handlers import (
@@ -80,7 +79,7 @@ class Session:
         if self.device.type == "cpu":
             keep_freed_memory()
         if plan.state_dict_path is not None:
-            check_writable(plan.state_dict_path)
+            check_place(plan.state_dict_path)
             for what, read in (("its teacher", plan.teacher_path), ("the weights it starts from,", plan.student_path)):
                 if read and Path(plan.state_dict_path).resolve() == Path(read).resolve():
                     raise UserError(f"the student would be written over {what} {read}; name another file.")

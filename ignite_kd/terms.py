@@ -44,7 +44,7 @@ class Term:
         warm_up = options.pop("warm_up", 0)
         if not isinstance(warm_up, int):
             raise UserError(f"'{warm_up}' in --loss {word} is no number of epochs; write warm_up=20.")
-        method = method.strip()
+        method = method.strip().lower()  # papers write capitals
         return cls(ALIASES.get(method, method), factor, options, warm_up)
 
     def __str__(self) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignite_kd.cards import read_card, save_with_card
+from ignite_kd.cards import check_place, read_card, save_with_card
 from ignite_kd.errors import UserError
-from ignite_kd.files import check_writable
 from ignite_kd.layouts import Content, read, rename, some
 from ignite_kd.recognise import describe
 
@@ -83,7 +82,7 @@ def load_trunk(model: nn.Module, path: str | Path) -> Loaded:
 
 def save_weights(path: str | Path, state_dict: Mapping[str, Tensor], card: Mapping[str, Any]) -> Path | None:
     """Write the weights as a plain state dict, and their card, as `save_with_card` does."""
-    check_writable(path)
+    check_place(path)
     return save_with_card(path, as_bytes(state_dict), card)
 
 

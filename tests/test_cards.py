@@ -2,7 +2,17 @@ import json
 
 import pytest
 
-from ignite_kd.cards import accuracy_of, any_card, card_path, epochs_of, read_card, save_with_card, seen_by, spent_on
+from ignite_kd.cards import (
+    accuracy_of,
+    any_card,
+    card_path,
+    check_place,
+    epochs_of,
+    read_card,
+    save_with_card,
+    seen_by,
+    spent_on,
+)
 from ignite_kd.errors import UserError
 
 
@@ -86,3 +96,18 @@ def test_what_weights_started_from_is_counted_and_has_seen_its_images_too():
     assert seen_by(third) == [{}, {"digest": "b"}, {"digest": "a"}]
     assert seen_by(second | {"started_from": {"card": None}}) == [{"digest": "b"}, {}]  # it has none: nobody knows
     assert seen_by(None) == [{}]
+
+
+def test_a_card_is_written_over_cards_alone(tmp_path):
+    file = tmp_path / "net"
+    check_place(file)
+    save_with_card(file, b"weights", {})
+    check_place(file)
+    card_path(file).write_text("{")  # of a crash
+    check_place(file)
+    for mine in ('{"layers": 3}', "[1]"):
+        card_path(file).write_text(mine)
+        with pytest.raises(UserError, match=r"the card of .*net would be written over .*net\.json, which is none"):
+            check_place(file)
+    with pytest.raises(UserError, match=r"run\.json, which is none"):  # the record of a run that is to come
+        check_place(tmp_path / "run")

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 
 import pytest
@@ -69,3 +70,9 @@ def test_a_device_is_no_file_to_write():
 def test_a_name_that_leaves_no_room_for_the_card_beside_it_is_refused_before_training(tmp_path):
     with pytest.raises(UserError, match="name too long"):
         check_writable(tmp_path / ("x" * 250))
+
+
+def test_bytes_of_a_path_that_are_no_utf_8_come_back_from_json(tmp_path):
+    command = b"--data-dir /d/\xe9t\xe9".decode(errors="surrogateescape")
+    atomic_write(tmp_path / "c.json", json.dumps({"command": command}, ensure_ascii=False))
+    assert json.loads((tmp_path / "c.json").read_text()) == {"command": command}

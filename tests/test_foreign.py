@@ -50,7 +50,7 @@ def test_a_teacher_that_saw_validation_images_is_refused_with_their_number(teach
     seen = shared(student, teacher)
     assert 0 < seen <= 12
     told = f"t.th was trained on {seen} of the 12 images that validate the student"
-    with pytest.raises(UserError, match=f"{told}; train it with this split, or add --recipe vid,foreign_teac"):
+    with pytest.raises(UserError, match=f"{told}; train it with this split, or add foreign_teacher=warn to"):
         refuse_foreign_weights(loaders(student), card(teacher), "t.th", "refuse")
     warning = refuse_foreign_weights(loaders(student), card(teacher), "t.th", "warn")
     assert warning == f"warning: {told}; validation flatters."

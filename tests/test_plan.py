@@ -20,6 +20,15 @@ def test_a_term_reads_name_factor_and_options():
     assert Term.read("kd") == Term("kd", 1.0, {})
 
 
+def test_papers_write_capitals():
+    assert Term.read("KD:1") == Term("kd", 1.0) and Term.read("FN:2") == Term("fitnet", 2.0)
+
+
+def test_a_folder_has_no_colon_which_windows_does_not_take():
+    title = Plan(student="torchvision:resnet18", recipe=recipes.get("vid")).title()
+    assert ":" not in title and "torchvision-resnet18" in title
+
+
 @pytest.mark.parametrize("word", ["kd:much", "kd:-1", "kd:nan", "kd:inf", "kd:1,temperature"])
 def test_a_term_that_makes_no_sense_is_refused_in_one_line(word):
     with pytest.raises(UserError) as caught:

@@ -127,3 +127,7 @@ def test_where_nothing_says_it_the_user_is_asked(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*nowhere\.pth: No such file"):
         teacher_name(tmp_path / "resnet20_vanilla" / "nowhere.pth")
+
+
+def test_a_stranger_with_a_part_of_our_names_is_not_recognised():
+    assert recognise({"layer3.0.conv1.weight": torch.zeros(8, 8, 3, 3), "fc.weight": torch.zeros(10, 8)}) is None

@@ -1,4 +1,6 @@
 import dataclasses
+import errno
+import fcntl
 import json
 import subprocess
 import sys
@@ -107,3 +109,18 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
     assert "another process is training" in refused.stderr
     held.close()
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_system_without_locks_is_worked_on_all_the_same(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    run_folder.lock(tmp_path).close()
+
+
+def test_a_first_stage_without_a_record_is_not_taken_for_another_runs(tmp_path):
+    (tmp_path / "first-stage-ab" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "first-stage-ab" / "checkpoints" / "step-0001.pt").touch()
+    with pytest.raises(UserError, match=r"holds checkpoints but no run\.json"):
+        run_folder.choose(dataclasses.replace(PLAN, output_dir=str(tmp_path)))

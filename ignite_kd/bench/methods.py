@@ -73,7 +73,8 @@ def prove_methods(
                     **plan,
                 )
             )
-            session.run()
+            if session.run():  # stopped in good order
+                return
         except (RunFailed, UserError) as error:
             yield Proof(name, failed=str(error))
             continue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import warnings
 from typing import NoReturn
 
 import click
 
+from ignite_kd import __version__
 from ignite_kd.errors import RunFailed, UserError
 
 __all__ = ["commands", "run"]
@@ -40,7 +42,7 @@ class _Commands(click.Group):
     """A command's file is imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
@@ -51,18 +53,24 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl([*_COMMANDS.items()])  # `list` is a command here
 
 
-@click.group(cls=_Commands)
-@click.version_option(package_name="ignite-kd", message="%(version)s")
-def commands() -> None:
+@click.group(cls=_Commands, invoke_without_command=True)
+@click.version_option(__version__, message="%(version)s")
+@click.pass_context
+def commands(ctx: click.Context) -> None:
     """Knowledge distillation as pytorch-ignite engines."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     """Call a command and exit: 0 done, 1 a run that failed, 2 wrong input, each with one line on standard error."""
     warnings.showwarning = lambda message, *_: click.echo(f"warning: {message}", err=True)  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold bytes that are no UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = command.main(arguments, standalone_mode=False)
     except click.ClickException as error:

@@ -157,16 +157,20 @@ def methods(
     plan: dict[str, Any] = {"dataset": "cifar100", "max_epochs": epochs, "samples_per_class": samples_per_class}
     machine: dict[str, Any] = {"data_dir": data_dir, "device": device}
     folder, teacher = Path(output_dir), teacher_name(path_t)
-    proofs = list(prove_methods(teacher, path_t, model_s, folder, names, learning_rate, **plan, **machine))
-    click.echo(f"{'':<24}{'term, first and last epoch':>28}{'whole loss':>20}{'test':>8}{'s':>7}")
-    for proof in proofs:
+    lines = [f"{'':<24}{'term, first and last epoch':>28}{'whole loss':>20}{'test':>8}{'s':>7}"]
+    wanted, fell = list(names or crd.methods()), []
+    for proof in prove_methods(teacher, path_t, model_s, folder, wanted, learning_rate, **plan, **machine):
+        fell.append(proof.falls())
         if proof.failed:
-            click.echo(f"{proof.name:<24}failed: {proof.failed}")
+            lines.append(f"{proof.name:<24}failed: {proof.failed}")
             continue
         term, loss = ("{:.5g} → {:.5g}".format(*pair) for pair in (proof.term, proof.loss))
         verdict = "" if proof.falls() else "  does not fall"
-        click.echo(f"{proof.name:<24}{term:>28}{loss:>20}{proof.accuracy:>8.1%}{proof.seconds:>7.0f}{verdict}")
-    return 0 if all(proof.falls() for proof in proofs) else 1
+        lines.append(f"{proof.name:<24}{term:>28}{loss:>20}{proof.accuracy:>8.1%}{proof.seconds:>7.0f}{verdict}")
+    click.echo("\n".join(lines))  # at the end: the trainings print, too
+    if len(fell) < len(wanted):
+        click.echo(f"stopped before {', '.join(wanted[len(fell) :])}")
+    return 0 if fell == [True] * len(wanted) else 1
 
 
 def _line(title: str, cost: object) -> str:

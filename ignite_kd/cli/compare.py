@@ -63,7 +63,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
 
             pictures = draw(found, folder)
         else:
-            click.echo("pictures need matplotlib; install it with: pip install 'ignite-kd[plots]'", err=True)
+            click.echo("pictures need matplotlib; install it with: pip install matplotlib", err=True)
         atomic_write(folder / "compare.md", markdown(found, pictures=pictures))
         atomic_write(folder / "compare.json", told + "\n")
         click.echo(f"written  {folder}: {', '.join(['compare.md', 'compare.json', *pictures])}", err=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,9 @@ def command(table: str | None, **options: Any) -> int:
 def _fill(
     table: Any, cells: Any, *, trials: int, epochs_scale: float, students_per_teacher: int, **options: Any
 ) -> int:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    from ignite_kd.launch import processes_around
+
+    if processes_around() > 1:
         raise UserError("reproduce starts processes itself: say --nproc-per-node N, and leave torchrun out.")
 
     from ignite_kd.tables import report

@@ -119,7 +119,8 @@ def command(
         itrd = "l_corr-{lambda_corr}_l_mutual-{lambda_mutual}_alpha-{alpha_it}".format(**own["itrd"])
         name = f"S-{model_s}_T-{teacher}_{dataset}_r-{gamma}_b-{beta}_{trial}_{itrd}"
     # what the originals' names leave out
-    if any(map(given, ("loss", "hint_layer", "kd_temperature", "path_s", *_MEMORY))):
+    left_out = ("loss", "hint_layer", "kd_temperature", "path_s", *_MEMORY)
+    if any(map(given, left_out)) or (method == "itrd" and given("alpha")):
         told = repr([terms, path_s]) if path_s else repr(terms)
         name += f"_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     return plan_of(

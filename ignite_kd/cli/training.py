@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -112,6 +111,7 @@ class TrainingCommand(GroupedCommand):
 def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
     """A plan from the options that all trainings share and those of a command; checks what can be checked at once."""
     from ignite_kd import recipes
+    from ignite_kd.launch import processes_around
     from ignite_kd.plan import Plan
 
     settings = dict(shared)
@@ -122,7 +122,7 @@ def plan_of(shared: dict[str, Any], **wanted: Any) -> Plan:
     if typed != recipes.base.PUBLISHED_HISTORY and (beyond := [str(epoch) for epoch in typed if epoch > epochs]):
         click.echo(f"note: --keep-epochs {','.join(beyond)} is beyond the last epoch, {epochs}")
     del settings["max_restarts"]  # of the command, not of a student
-    processes = max(settings.pop("nproc_per_node"), int(os.environ.get("WORLD_SIZE", "1")))
+    processes = max(settings.pop("nproc_per_node"), processes_around())
     plan = Plan(
         recipe=recipe,
         max_epochs=epochs,

@@ -192,7 +192,7 @@ def _hypotheses(explanation: Explanation) -> Iterator[str]:
 
 def _pictures(explanation: Explanation, drawn: Sequence[Picture] | None) -> Iterator[str]:
     if drawn is None:
-        yield page.paragraph("Pictures need matplotlib; install it with: pip install 'ignite-kd[plots]'")
+        yield page.paragraph("Pictures need matplotlib; install it with: pip install matplotlib")
         return
     yield _grid([picture for picture in drawn if not picture.aside])
     aside = [picture for picture in drawn if picture.aside]

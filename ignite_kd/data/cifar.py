@@ -26,7 +26,7 @@ CIFAR100_NORMALISATION = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # R
 
 def cifar10(data_dir: str | Path = "./data/", download: bool = True) -> Dataset:
     """50 000 + 10 000 images of ten classes."""
-    from torchvision.datasets import CIFAR10  # here and not above: torchvision takes seconds to import
+    from torchvision.datasets import CIFAR10
 
     return _load("cifar10", CIFAR10, Path(data_dir), download, *CIFAR10_NORMALISATION)
 

@@ -115,7 +115,7 @@ def _check(spec: SplitSpec, most: int, in_all: int) -> None:
     if asked < 1:
         raise UserError(f"{asked} images of each class were asked for; give 1 or more, or leave it out to take all.")
     if asked > most:
-        advice = f"; --recipe vid,validation_images=0 leaves {in_all}" if in_all > most else ""
+        advice = f"; validation_images=0 in --recipe leaves {in_all}" if in_all > most else ""
         raise UserError(f"{asked} images of each class are more than the {most} there are to train on{advice}.")
 
 

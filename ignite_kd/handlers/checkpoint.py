@@ -87,9 +87,9 @@ class Checkpoints:
         write_while_training(self.folder / name, content.getvalue(), "the checkpoints before are kept")
         replaced = [path for path in self.files() if path.name.startswith(prefix) and path.name != name]
         for old in replaced:
-            old.unlink()
+            old.unlink(missing_ok=True)
         for old in self.files()[: -self.keep]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def _begin(self) -> None:
         self._saved_step = None

@@ -78,4 +78,5 @@ def _at_least_five(output: dict[str, Any]) -> tuple[Tensor, Tensor]:
 
 def _measure(engine: EvaluationEngine, loader: Iterable[Any]) -> dict[str, float]:
     metrics = engine.run(loader).metrics
+    engine.state.output = engine.state.batch = None  # the last batch's maps would lie there through all training
     return {name: float(metrics[name]) for name in _MEASURED}

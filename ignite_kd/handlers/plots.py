@@ -81,7 +81,7 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure  # without pyplot: no window, no global state
     except ImportError:
-        raise UserError("plots need matplotlib; install it with: pip install 'ignite-kd[plots]'") from None
+        raise UserError("plots need matplotlib; install it with: pip install matplotlib") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

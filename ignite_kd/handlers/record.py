@@ -75,7 +75,7 @@ class RunRecord:
             "learning_rate": student.optimizer.param_groups[0]["lr"],
             "seconds": round(time.monotonic() - self._since, 3),
         }
-        self._write_lines([*self.read(), line | {name: _number(value) for name, value in state.metrics.items()}])
+        self._write_lines([*self.read(), line | {name: as_number(value) for name, value in state.metrics.items()}])
 
     def _write_lines(self, lines: list[dict[str, Any]]) -> None:
         _write(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
@@ -104,7 +104,7 @@ def _digest_of_sources() -> str:
     return digest.hexdigest()[:12]
 
 
-def _number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """None for what JSON cannot hold: a validation loss that is no number, a table that a user attached."""
     try:
         number = float(value)

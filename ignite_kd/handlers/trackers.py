@@ -10,6 +10,7 @@ from ignite.handlers import TensorboardLogger
 
 from ignite_kd.engines import StudentEngine
 from ignite_kd.errors import UserError, unknown
+from ignite_kd.handlers.record import as_number
 
 __all__ = ["Tracker", "tracker"]
 
@@ -24,7 +25,7 @@ class Tracker:
             self.logger = TensorboardLogger(log_dir=str(folder))
         except ModuleNotFoundError:
             raise UserError(
-                "--tracker tensorboard needs tensorboard; install it with: pip install 'ignite-kd[tensorboard]'"
+                "--tracker tensorboard needs tensorboard; install it with: pip install tensorboard"
             ) from None
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
@@ -37,7 +38,9 @@ class Tracker:
     def _write(self, student: StudentEngine) -> None:
         values = student.state.metrics | {"learning_rate": student.optimizer.param_groups[0]["lr"]}
         for name, value in values.items():
-            self.logger.writer.add_scalar(name, value, student.state.epoch)
+            number = as_number(value)
+            if number is not None:  # a table that a user attached
+                self.logger.writer.add_scalar(name, number, student.state.epoch)
         self.logger.writer.flush()
 
 

@@ -179,11 +179,15 @@ class Recipe:
             "gradient_norm",
             "decades",
             "patience",
+            "validate_every",
         ):
             if not 0 <= getattr(self, field) < float("inf"):
                 raise UserError(f"{field} of a recipe should not be negative, but {getattr(self, field)} was given.")
-        if min(self.keep_epochs, default=0) < 0:
-            raise UserError(f"keep_epochs of a recipe counts from 0, but {min(self.keep_epochs)} was given.")
+        for field in ("keep_epochs", "milestones"):
+            if min(getattr(self, field), default=0) < 0:
+                raise UserError(f"{field} of a recipe count from 0, but {min(getattr(self, field))} was given.")
+        if self.schedule == "plateau" and self.decay >= 1:
+            raise UserError(f"decay of a plateau should be below 1, but {self.decay} was given.")
         if not 0 < self.rise < 1:
             raise UserError(f"rise of a recipe should lie between 0 and 1, but {self.rise} was given.")
         if self.nesterov and not self.momentum:

@@ -20,7 +20,8 @@ __all__ = ["SHIPPED", "cells_of_teacher", "given", "shipped", "trained_otherwise
 
 _INDIFFERENT = ("source", "epochs", "evaluation_batch_size", "validate_every", "test_at_end", "keep_epochs")
 
-SHIPPED = Path(__file__).parents[2] / "state_dict"
+_CLONE = Path(__file__).parents[2] / "state_dict"
+SHIPPED = _CLONE if _CLONE.is_dir() else Path("state_dict")  # an installed copy, called in a clone
 
 # of a card, what a trial keeps
 _KEPT = ("recipe", "recipe_changes", "quirks", "which", "epoch", "epochs", "seed", "precision", "command", "versions",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ignite_kd import __version__
 from ignite_kd.cli import commands, run
 from ignite_kd.cli.train_with_transfer import command as with_transfer
 from ignite_kd.cli.train_without_transfer import command as without_transfer
@@ -127,3 +128,23 @@ def test_list_names_what_there_is(capsys, kind):
     status, out, _ = call(capsys, commands, "list", kind)
     expected = {"methods": "vid", "models": "wrn_40_2", "datasets": "cifar100", "recipes": "vid-released-code"}
     assert status == 0 and any(line.split()[0] == expected[kind] for line in out.splitlines())
+
+
+def test_without_a_command_there_is_the_help(capsys):
+    with pytest.raises(SystemExit) as end:
+        run(commands, [])
+    told = capsys.readouterr()
+    assert end.value.code == 0 and "quickstart" in told.out and told.out.count("\n") > 10 and not told.err
+
+
+def test_the_version_is_known_without_an_installation(capsys):
+    with pytest.raises(SystemExit):
+        run(commands, ["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_a_number_of_processes_that_is_none_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    with pytest.raises(SystemExit) as end:
+        run(commands, ["train-without-transfer", "--dataset", "shapes", "--data-dir", "nowhere"])
+    assert end.value.code == 2 and "WORLD_SIZE should be the number of processes" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_overlap_counts_the_validation_images_that_the_teacher_was_trained_on():
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (SplitSpec(samples_per_class=5000), r"more than the 4000 .*--recipe vid,validation_images=0 leaves 5000"),
+        (SplitSpec(samples_per_class=5000), r"more than the 4000 .*validation_images=0 in --recipe leaves 5000"),
         (SplitSpec(samples_per_class=6000, validation=0), r"more than the 5000 there are to train on\.$"),
         (SplitSpec(samples_per_class=0), "give 1 or more"),
         (SplitSpec(validation=50_000), "leave nothing to train on"),

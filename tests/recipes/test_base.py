@@ -46,7 +46,10 @@ def test_fields_of_every_kind_can_be_changed():
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("vid,keep_epochs=0+-2", r"keep_epochs of a recipe counts from 0, but -2 was given"),
+        ("vid,keep_epochs=0+-2", r"keep_epochs of a recipe count from 0, but -2 was given"),
+        ("vid,milestones=-5", r"milestones of a recipe count from 0, but -5 was given"),
+        ("vid,validate_every=-1", r"validate_every of a recipe should not be negative, but -1 was given"),
+        ("vid,schedule=plateau,decay=1", r"decay of a plateau should be below 1, but 1\.0 was given"),
         ("vidd", "unknown recipe 'vidd'; did you mean 'vid'"),
         ("vid,deccay=0.1", "did you mean 'decay'"),
         ("vid,decay", "should read field=value"),
