@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ignite_kd.errors import Diverged, RunFailed
+from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.plan import Plan
 from ignite_kd.session import Session
 from ignite_kd.together import run_together
@@ -61,7 +61,20 @@ def train(sessions: Sequence[Session]) -> int:
     finally:
         for session in sessions:
             session.console.close()
-    status = max((session.finish() for session in begun if session not in failures), default=0)
+    status = 0
+    for session in begun:
+        if session not in failures:
+            try:
+                status = max(status, session.finish())
+            except (
+                OSError,
+                RunFailed,
+                UserError,
+            ) as error:  # a full disk: what is trained is saved, the end can be redone
+                if len(sessions) == 1 or session.processes > 1:
+                    raise
+                session.say(f"failed: {error}; the same command with --resume auto ends it")
+                failures.append(session)
     if failures:
         names = ", ".join(session.label for session in failures)
         told = f"{len(failures)} of {len(sessions)} students failed: {names}; the others went on."

@@ -41,7 +41,28 @@ class Attachment(RemovableEventHandle):
             self._undo = None
 
 
-class StudentEngine(Engine):
+class _Restartable(Engine):
+    """ignite's engine, which after a failed run, or Ctrl-C in a notebook, can run again.
+
+    ignite would go on inside the run that failed: its generator is dead, so that the next `run` does nothing at all.
+    """
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().run(*args, **kwargs)
+        except BaseException:
+            self.forget_run()
+            raise
+
+    def forget_run(self) -> None:
+        """Give up a run that was broken off. The next one begins at the engine's iteration, as from a checkpoint."""
+        if self._internal_run_generator is not None:
+            self._internal_run_generator = self._dataloader_iter = None
+            if self.state.epoch_length:
+                self.state.epoch = self.state.iteration // self.state.epoch_length
+
+
+class StudentEngine(_Restartable):
     """A network that learns: `run` is its training, heads and teachers are attached to it.
 
     Args:
@@ -167,7 +188,7 @@ class StudentEngine(Engine):
         }
 
 
-class EvaluationEngine(Engine):
+class EvaluationEngine(_Restartable):
     """Runs a model over a loader in eval mode without gradients; `state.metrics` has `accuracy` and `loss`."""
 
     def __init__(self, model: nn.Module, device: torch.device | str | None = None, precision: str = "fp32") -> None:
@@ -182,6 +203,11 @@ class EvaluationEngine(Engine):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         with evaluating(self.model):
             return super().run(*args, **kwargs)
+
+    def forget_run(self) -> None:
+        """An evaluation is not gone on with."""
+        super().forget_run()
+        self.state.max_epochs = None
 
     def represent(self, images: Tensor) -> Representation:
         """What the model says about the images, without a gradient.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignite_kd import data
+from ignite_kd import data, models
 from ignite_kd.cards import card_path, check_place, read_card, save_with_card
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.errors import RunFailed, UserError
@@ -93,6 +93,7 @@ def export(
     classes, size = num_classes or trained.num_classes(), image_size or trained.image_size() or 32
     if classes is None:
         raise UserError(f"nothing tells how many classes {trained.path} has; say --num-classes N.")
+    models.check_name(trained.name, size)
     network, found = trained.build(classes, size)
     network.eval()
     told = trained.card or {"file_says": found.meta}

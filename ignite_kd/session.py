@@ -28,6 +28,7 @@ from ignite_kd.handlers import (
     ClipGradients,
     Console,
     DoubledForward,
+    EndEpoch,
     EpochMeans,
     Evaluate,
     Freeze,
@@ -129,8 +130,6 @@ class Session:
             if self.teacher is not None and beside is None:
                 record_teacher(self.teacher, self.places)
         self._attach_handlers()
-        if self.before:
-            self._resume()
 
     def _check_names(self) -> None:
         """What needs no data is refused before any is read, or downloaded; a wrong method even with a factor of 0."""
@@ -151,7 +150,9 @@ class Session:
         return self.plan.max_epochs * len(self.data.train) - self.student.state.iteration
 
     def begin(self) -> bool:
-        """Say what this is; False where it stands finished already."""
+        """Go on where a run stands, and say what this is; False where it is finished already."""
+        if self.before:
+            self._resume()
         kept = self.plan.state_dict_path is None or Path(self.plan.state_dict_path).exists()
         if self.steps_left <= 0 and self.before.get("status") == "finished" and kept:
             self.say(f"{self.folder} is finished: {self.before['summary']}")
@@ -361,7 +362,7 @@ class Session:
         means, finite = EpochMeans(), StopOnNonFinite()
         means.attach(student)
         finite.attach(student)
-        objects = student.to_save() | {"means": means}
+        objects: dict[str, Any] = {"means": means}
         self.best: KeepBest | None = None
         if self.data.validation is not None and recipe.validate_every:
             evaluation = Evaluate(self.data.validation, every=recipe.validate_every)
@@ -371,8 +372,7 @@ class Session:
         if recipe.schedule == "plateau":
             if self.best is None:
                 raise UserError("the schedule plateau looks at validation; keep validation_images and validate_every.")
-            plateau = objects["plateau"] = Plateau(student, recipe.decay, recipe.patience)
-            plateau.attach(student)
+            objects["plateau"] = Plateau(student, recipe.decay, recipe.patience)
         self.tested: Evaluate | None = None
         if recipe.test_every_epoch and self.data.test is not None:
             self.tested = objects["tested"] = Evaluate(self.data.test, "test")
@@ -383,7 +383,8 @@ class Session:
             history.attach(student)
             objects["history"] = history
         self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs, label=self.label)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", objects, check=finite.check)
+        saved = lambda: student.to_save() | objects  # noqa: E731 (heads may be attached after this)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", saved, check=finite.check)
         if self.rank == 0:
             if self.best is not None:
                 self.best.attach(student)
@@ -391,6 +392,9 @@ class Session:
             self.console.attach(student)
             if plan.tracker:
                 tracker(plan.tracker, self.folder / plan.tracker).attach(student)
+        if "plateau" in objects:
+            objects["plateau"].attach(student)  # after the record, which tells the rate that was used
+        EndEpoch().attach(student)
         self.checkpoints.attach(student)
         self.stopping.attach(student)
 

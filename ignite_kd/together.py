@@ -61,12 +61,7 @@ class _Classmate:
     def leave(self) -> None:
         for handle in self._handles:
             handle.remove()
-        student = self.student
-        if student._internal_run_generator is not None:
-            # Something failed. ignite would go on inside this run, with the last batch for ever; so forget it, and a
-            # later run begins at the student's iteration, as after loading a checkpoint.
-            student._internal_run_generator = student._dataloader_iter = None
-            student.state.epoch = student.state.iteration // len(self.feed)
+        self.student.forget_run()  # where something failed: ignite would go on in it, with the last batch for ever
 
 
 def run_together(

@@ -191,3 +191,16 @@ def test_what_one_process_of_several_fails_at_ends_the_class(plan):
         with pytest.raises(RunFailed, match="no space left"):
             train(sessions)
         assert sessions[2].student.state.iteration < 12
+
+
+def test_one_whose_end_fails_does_not_keep_the_others_from_theirs(plan, monkeypatch, capsys):
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    with sessions_of(classmates(three(plan))) as sessions:
+        monkeypatch.setattr(sessions[0], "finish", fail)
+        with pytest.raises(RunFailed, match="1 of 3 students failed"):
+            train(sessions)
+        status = [json.loads((session.folder / "run.json").read_text())["status"] for session in sessions]
+    assert status == ["running", "finished", "finished"]
+    assert "No space left on device; the same command with --resume auto ends it" in capsys.readouterr().out

@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver, EarlyStopping, ProgressBar, TerminateOnNan
 from torch import nn
+from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ignite_kd import models
 from ignite_kd.data.dataset import Images
 from ignite_kd.data.stream import Stream
 from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, device_of
+from ignite_kd.errors import UserError
 from ignite_kd.events import DistillationEvents
 from ignite_kd.heads import KD, VID, CrossEntropy
 from ignite_kd.models import WideResNet
@@ -809,3 +812,32 @@ def test_an_evaluation_counts_a_batch_of_no_image_as_nothing():
     whole = TeacherEngine(network()).run(LOADER).metrics
     nothing = (LOADER[0][0][:0], LOADER[0][1][:0])
     assert TeacherEngine(network()).run([*LOADER, nothing]).metrics["loss"] == whole["loss"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_a_run_that_failed_the_next_one_goes_on(error):
+    loader = [(torch.ones(2, 3, 4, 4), torch.tensor([0, 1]))] * 3
+    model = models.build("mlp_4", 3, image_size=4)
+    student = StudentEngine(model, SGD(model.parameters(), 0.1))
+    CrossEntropy().attach(student)
+    seen = []
+
+    @student.on(Events.ITERATION_COMPLETED)
+    def see(student):
+        seen.append((student.state.epoch, student.state.iteration))
+        if seen == [(1, 1), (1, 2), (1, 3), (2, 4)]:
+            raise error
+
+    with pytest.raises(error):
+        student.run(loader, max_epochs=3)
+    student.run(loader, max_epochs=3)
+    assert seen[4:] == [(2, 5), (2, 6), (3, 7), (3, 8), (3, 9)]
+
+
+def test_after_an_evaluation_that_failed_the_next_one_is_whole():
+    evaluator = EvaluationEngine(models.build("mlp_4", 3, image_size=4))
+    good = [(torch.ones(2, 3, 4, 4), torch.tensor([0, 1]))] * 3
+    with pytest.raises(UserError):
+        evaluator.run([good[0], (torch.ones(2, 3, 5, 4), torch.tensor([0, 1])), good[0]])
+    assert 0 <= evaluator.run(good).metrics["accuracy"] <= 1
+    assert evaluator.state.iteration == 3

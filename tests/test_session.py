@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from ignite_kd import data, loaders, models, recipes
+from ignite_kd import data, heads, loaders, models, recipes
 from ignite_kd.cards import read_card
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.handlers import evaluate
@@ -76,6 +76,78 @@ def test_users_handlers_attach_to_the_student_of_a_session(plan):
     assert session.run() == 0
     session.close()
     assert seen == [1, 2]
+
+
+class Shift(heads.Head):
+    """Adds a learned number to a loss: nobody's paper."""
+
+    name = "shift"
+
+    def __init__(self):
+        super().__init__()
+        self.number = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, student, teacher, batch):
+        return (self.number - student.logits.mean()) ** 2
+
+
+def test_a_head_that_is_attached_to_a_session_is_saved_and_resumed(plan):
+    def attached(**changes):
+        session = Session(dataclasses.replace(plan, **changes))
+        head = Shift()
+        head.attach(session.student)
+        return session, head
+
+    first, head = attached()
+    first.student.add_event_handler(Events.ITERATION_COMPLETED(once=6), lambda student: student.terminate())
+    first.run()
+    first.close()
+    resumed, again = attached(resume="auto")
+    seen = []
+    resumed.student.add_event_handler(Events.STARTED, lambda: seen.append(float(again.number)))
+    assert resumed.run() == 0
+    resumed.close()
+    assert seen == [float(head.number)] != [3.0]
+    whole, other = attached(output_dir=f"{plan.output_dir}-whole")
+    whole.run()
+    whole.close()
+    assert torch.equal(other.number, again.number)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_was_attached_before_must_be_attached_again(plan, before):
+    first = Session(plan)
+    if before:
+        Shift().attach(first.student)
+    first.student.add_event_handler(Events.ITERATION_COMPLETED(once=6), lambda student: student.terminate())
+    first.run()
+    first.close()
+    resumed = Session(dataclasses.replace(plan, resume="auto"))
+    if not before:
+        Shift().attach(resumed.student)
+    with pytest.raises(UserError, match=r"was written with other heads \(head\.shift\); attach to the student what"):
+        resumed.run()
+    resumed.close()
+
+
+def test_an_epoch_at_whose_last_step_a_handler_stops_is_whole(plan):
+    session = Session(plan)
+    session.student.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda student: student.terminate())
+    session.run()
+    session.close()
+    (line,) = session.record.read()
+    assert line["iteration"] == 4 and "validation/accuracy" in line
+    resumed, whole = run(plan, resume="auto"), run(plan, output_dir=f"{plan.output_dir}-whole")
+    assert [line["train/loss"] for line in resumed.record.read()] == [
+        line["train/loss"] for line in whole.record.read()
+    ]
+
+
+def test_the_record_tells_the_rate_that_was_used_on_a_plateau(plan):
+    recipe = dataclasses.replace(plan.recipe, schedule="plateau", patience=0, decay=0.5, learning_rate=1e-12)
+    lines = run(plan, recipe=recipe, max_epochs=3).record.read()
+    # epoch 1 is the best one, as nothing is learned; the rate falls after the second
+    assert [line["learning_rate"] for line in lines] == [1e-12, 1e-12, 5e-13]
 
 
 def test_two_sessions_do_not_share_a_folder(plan):
@@ -185,11 +257,17 @@ def test_what_heads_train_learns_at_a_rate_of_its_own_where_the_recipe_says_so(p
     for parameter, start in zip(head.parameters(), before, strict=True):
         torch.testing.assert_close(parameter.detach(), start, rtol=0, atol=1e-6)
     resumed = Session(dataclasses.replace(plan, resume="auto"))
-    groups = resumed.student.optimizer.param_groups
-    assert [group.get("rate") for group in groups] == [None, 1e-9]
-    assert all("momentum_buffer" in resumed.student.optimizer.state[p] for group in groups for p in group["params"])
+    known = []
+
+    @resumed.student.on(Events.STARTED)
+    def look(student):
+        groups = student.optimizer.param_groups
+        assert [group.get("rate") for group in groups] == [None, 1e-9]
+        known.extend("momentum_buffer" in student.optimizer.state[p] for group in groups for p in group["params"])
+
     assert resumed.run() == 0
     resumed.close()
+    assert known and all(known)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -60,6 +61,7 @@ class FileLoader(Seekable):
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # its own, or each pass would draw from the global one
+            worker_init_fn=_leave_interrupts_to_the_trainer,
         )
 
     def images(self, indices: Sequence[int]) -> Tensor:
@@ -147,3 +149,8 @@ class _Collate:
         images, labels, indices = zip(*samples, strict=True) if samples else ((), (), ())
         stacked = torch.stack(images) if images else self.empty
         return Batch(stacked, torch.tensor(labels, dtype=torch.long), torch.tensor(indices, dtype=torch.long))
+
+
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    """Ctrl-C goes to all processes of a terminal; the trainer finishes its step first, and ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,6 +8,7 @@ from ignite_kd.handlers.clipping import ClipGradients
 from ignite_kd.handlers.console import Console
 from ignite_kd.handlers.distributed import AverageGradients
 from ignite_kd.handlers.doubled_forward import DoubledForward
+from ignite_kd.handlers.end_epoch import EndEpoch
 from ignite_kd.handlers.epoch_means import EpochMeans
 from ignite_kd.handlers.evaluation import Evaluate, evaluate
 from ignite_kd.handlers.finite import StopOnNonFinite, weights_are_finite
@@ -27,6 +28,7 @@ __all__ = [
     "ClipGradients",
     "Console",
     "DoubledForward",
+    "EndEpoch",
     "EpochMeans",
     "Evaluate",
     "Freeze",

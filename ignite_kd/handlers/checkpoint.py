@@ -20,6 +20,7 @@ from ignite.engine.events import RemovableEventHandle
 
 from ignite_kd.distributed import agree
 from ignite_kd.engines import StudentEngine
+from ignite_kd.errors import UserError
 from ignite_kd.files import write_while_training
 
 __all__ = ["Checkpoints", "newest"]
@@ -35,7 +36,8 @@ class Checkpoints:
 
     Args:
         folder: where; files are called `step-<iteration>-<checksum>.pt`.
-        objects: what, by name; `student.to_save()` and the handlers that have a state.
+        objects: says what, by name, whenever it is asked: `student.to_save()`, in which a head may be that was attached
+            later, and the handlers that have a state. What never changes may be given as it is.
         keep: how many to keep. Two, so that a torn newest one does not end a run.
         seconds: how long an epoch may run without a checkpoint in it.
         check: called before anything is written; raises where the state is not worth keeping.
@@ -44,18 +46,13 @@ class Checkpoints:
     def __init__(
         self,
         folder: str | Path,
-        objects: Mapping[str, Any],
+        objects: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
         keep: int = 2,
         seconds: float = 300.0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder, self.objects, self.keep, self.seconds, self.check = (
-            Path(folder),
-            dict(objects),
-            keep,
-            seconds,
-            check,
-        )
+        self.folder, self.keep, self.seconds, self.check = Path(folder), keep, seconds, check
+        self.objects = objects if callable(objects) else lambda: objects
         self._saved_at = time.monotonic()
         self._saved_step: int | None = None  # of this run
 
@@ -74,7 +71,7 @@ class Checkpoints:
         self.check()
         if self._saved_step == student.state.iteration:
             return
-        state = {name: thing.state_dict() for name, thing in self.objects.items()}  # some sum theirs over processes
+        state = {name: thing.state_dict() for name, thing in self.objects().items()}  # some sum theirs over processes
         if idist.get_rank() == 0:
             self._write(student, state)
         self._saved_at, self._saved_step = time.monotonic(), student.state.iteration
@@ -112,7 +109,13 @@ class Checkpoints:
             if found is None:
                 return None
             path, state = found
-            for name, thing in self.objects.items():
+            objects = self.objects()
+            if other := sorted(name for name in objects.keys() ^ state.keys() if name.startswith("head.")):
+                raise UserError(
+                    f"{path} was written with other heads ({', '.join(other)}); attach to the student what was attached "
+                    "then, or begin anew."
+                )
+            for name, thing in objects.items():
                 thing.load_state_dict(state[name])
             return path
 

@@ -7,6 +7,7 @@ through `tap`. `macs` says what a network costs.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -121,14 +122,23 @@ def build(name: str, num_classes: int = 10, **options: Any) -> nn.Module:
 
 
 def check_name(name: str, image_size: int = 32) -> None:
-    """Refuse a name that `build` does not know, or a size that a network does not take, at no cost."""
-    with torch.device("meta"):
+    """Refuse a name that `build` does not know, or a size that a network does not take, at hardly any cost."""
+    with torch.device("meta"), torch.no_grad():
         try:
-            build(name, **size_options(name, image_size))
+            model = build(name, **size_options(name, image_size)).eval()
         except UserError:
             raise
         except Exception:  # some networks of torchvision cannot be built without numbers
             return
+        with contextlib.suppress(Exception):
+            model(torch.zeros(2, 3, image_size, image_size))
+            return
+    with torch.random.fork_rng(devices=[]), torch.no_grad():  # is it the size, or something that needs numbers?
+        try:
+            build(name, **size_options(name, image_size)).eval()(torch.zeros(2, 3, image_size, image_size))
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{name} does not take images of {image_size}×{image_size}: {reason}") from None
 
 
 def size_options(name: str, image_size: int) -> dict[str, Any]:

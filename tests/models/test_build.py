@@ -82,3 +82,14 @@ def test_weights_come_from_torchs_random_state():
 def test_an_unknown_name_is_refused_with_the_nearest(name, words):
     with pytest.raises(UserError, match=words):
         models.build(name)
+
+
+def test_a_size_that_a_network_does_not_take_is_one_line():
+    with pytest.raises(UserError, match=r"torchvision:alexnet does not take images of 32×32: ") as refused:
+        models.check_name("torchvision:alexnet", 32)
+    assert "\n" not in str(refused.value)
+    models.check_name("torchvision:alexnet", 64)
+    before = torch.random.get_rng_state()
+    for name in models.names():
+        models.check_name(name, 32)
+    assert torch.equal(before, torch.random.get_rng_state())
