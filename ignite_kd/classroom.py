@@ -66,11 +66,7 @@ def train(sessions: Sequence[Session]) -> int:
         if session not in failures:
             try:
                 status = max(status, session.finish())
-            except (
-                OSError,
-                RunFailed,
-                UserError,
-            ) as error:  # a full disk: what is trained is saved, the end can be redone
+            except (OSError, RunFailed, UserError) as error:  # a full disk: all is trained, and the end can be redone
                 if len(sessions) == 1 or session.processes > 1:
                     raise
                 session.say(f"failed: {error}; the same command with --resume auto ends it")

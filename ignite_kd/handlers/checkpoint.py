@@ -112,8 +112,8 @@ class Checkpoints:
             objects = self.objects()
             if other := sorted(name for name in objects.keys() ^ state.keys() if name.startswith("head.")):
                 raise UserError(
-                    f"{path} was written with other heads ({', '.join(other)}); attach to the student what was attached "
-                    "then, or begin anew."
+                    f"{path} was written with other heads ({', '.join(other)}); attach to the student what was "
+                    "attached then, or begin anew."
                 )
             for name, thing in objects.items():
                 thing.load_state_dict(state[name])

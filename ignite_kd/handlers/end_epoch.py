@@ -11,7 +11,7 @@ __all__ = ["EndEpoch"]
 
 
 class EndEpoch:
-    """Where a handler called `terminate()` at the last step of an epoch, fire `EPOCH_COMPLETED`, which ignite leaves out.
+    """Fires the `EPOCH_COMPLETED` that ignite leaves out where a handler called `terminate()` at an epoch's last step.
 
     Else that epoch would be saved as done without its validation, means and line. Attach it before what saves.
     """
