@@ -37,8 +37,9 @@ def conclude(session: Session) -> str:
         _save(session, results)  # a test that is cut short costs no weights
         session.say("testing  the last epoch" + (" and the best one" if session.best is not None else ""))
         results["test"] = {"last": evaluate(session.model, test, session.device, session.precision)}
-        best = _best_network(session)
-        if best is not None:
+        if session.best is not None and session.best.epoch == plan.max_epochs:
+            results["test"]["best"] = results["test"]["last"]  # the same weights
+        elif (best := _best_network(session)) is not None:
             results["test"]["best"] = evaluate(best, test, session.device, session.precision)
         if session.tested is not None:
             accuracy, epoch = session.tested.best
