@@ -56,7 +56,7 @@ class _Restartable(Engine):
 
     def forget_run(self) -> None:
         """Give up a run that was broken off. The next one begins at the engine's iteration, as from a checkpoint."""
-        if self._internal_run_generator is not None:
+        if self._internal_run_generator is not None:  # type: ignore[has-type]
             self._internal_run_generator = self._dataloader_iter = None
             if self.state.epoch_length:
                 self.state.epoch = self.state.iteration // self.state.epoch_length
