@@ -46,7 +46,8 @@ __all__ = ["command"]
     group="Loss",
     multiple=True,
     metavar="NAME:FACTOR[,option=value…]",
-    help="A term of the loss, repeatable, instead of VID and KD; cross-entropy has factor 1 unless ce:FACTOR.",
+    help="A term of the loss, repeatable, instead of VID and KD, or of the recipe's own terms; cross-entropy has factor"
+    " 1 unless ce:FACTOR.",
 )
 @data_options()
 @run_options(state_dict_path="./state_dict/student_with_transfer.th")
@@ -67,22 +68,25 @@ def command(
     **shared: Any,
 ) -> Plan:
     """Train a student on labels and on what a trained teacher makes of the same images."""
+    from ignite_kd import recipes
     from ignite_kd.errors import UserError
     from ignite_kd.plan import Term
 
     temperature = knowledge_distillation_temperature
     if not temperature > 0:
         raise UserError(f"--knowledge-distillation-temperature should be positive, but {temperature} was given.")
-    named = [Term.read(word) for word in loss]
+    published = any(map(given, _PUBLISHED_TERMS))
+    if loss and published:
+        raise UserError(
+            "--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1."
+        )
+    shared["recipe"] = recipes.get(shared["recipe"])
+    named = [Term.read(word) for word in loss or (() if published else shared["recipe"].losses)]
     if not named:
         named = [
             Term("kd", knowledge_distillation_factor, {"temperature": temperature}),
             Term("vid", variational_information_distillation_factor),
         ]
-    elif any(map(given, _PUBLISHED_TERMS)):
-        raise UserError(
-            "--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1."
-        )
     if not any(term.method == "ce" for term in named):
         named.insert(0, Term("ce"))
     return plan_of(

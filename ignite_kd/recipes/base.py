@@ -163,6 +163,7 @@ class Recipe:
     attention_halved: bool = False
     normalisation: str = "dataset"
     keep_epochs: tuple[int, ...] = ()  # after which the weights are kept for `explain`; 0 is before the first step
+    losses: tuple[str, ...] = ()  # what `train_with_transfer.py` adds to the labels' loss where no term is typed
     moving_frozen_norms: bool = False
     doubled_forward: bool = False
 
@@ -222,8 +223,10 @@ class Recipe:
 
     def with_settings(self, settings: dict[str, str]) -> Recipe:
         """This recipe with fields replaced by words from a command line."""
-        types = {k: t for k, t in get_type_hints(Recipe).items() if k not in ("name", "source")}
+        types = {k: t for k, t in get_type_hints(Recipe).items() if k not in ("name", "source", "losses")}
         for field in settings:
+            if field == "losses":
+                raise UserError("losses of a recipe are no word of it; name each term: --loss vid:10 --loss kd:1.")
             if field not in types:
                 raise unknown(f"field of recipe {self.name}", field, types)
         values = {field: _read(field, word, types[field]) for field, word in settings.items()}

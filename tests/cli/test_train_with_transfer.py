@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 from commands import call
 
-from ignite_kd import load_weights, models
+from ignite_kd import load_weights, models, recipes
 from ignite_kd.weights import save_weights
 
 COMMON = "--dataset shapes --samples-per-class 20 --device cpu --max-epochs 1"
@@ -70,6 +71,23 @@ def test_any_sum_of_heads_can_be_named(teacher):
     assert done.status == 0, done.err
     line = json.loads(Path("run/metrics.jsonl").read_text())
     assert {name for name in line if name.startswith("train/loss.")} == {"train/loss.ce", "train/loss.vid"}
+
+
+@pytest.mark.parametrize(
+    "typed, terms",
+    [
+        ("", {"ce", "at"}),
+        ("--loss fitnet:2", {"ce", "fitnet"}),
+        ("--knowledge-distillation-factor 0", {"ce", "vid"}),
+    ],
+)
+def test_a_recipe_may_bring_the_terms_and_what_is_typed_comes_first(teacher, monkeypatch, typed, terms):
+    mine = dataclasses.replace(recipes.get("vid"), name="mine", losses=("at:5",))
+    monkeypatch.setitem(recipes._RECIPES, "mine", mine)
+    done = call(f"train-with-transfer {STUDENT} {COMMON} --recipe mine,{FEW} --output-dir run {typed}")
+    assert done.status == 0, done.err
+    line = json.loads(Path("run/metrics.jsonl").read_text())
+    assert {name.removeprefix("train/loss.") for name in line if name.startswith("train/loss.")} == terms
 
 
 def test_a_teacher_that_learned_from_the_validation_images_is_refused():

@@ -53,6 +53,7 @@ def test_fields_of_every_kind_can_be_changed():
         ("vidd", "unknown recipe 'vidd'; did you mean 'vid'"),
         ("vid,deccay=0.1", "did you mean 'decay'"),
         ("vid,decay", "should read field=value"),
+        ("vid,losses=vid:10", "losses of a recipe are no word of it; name each term: --loss"),
         ("vid,decay=fast", "takes a number"),
         ("vid,batch_size=1.5", "takes a whole number"),
         ("vid,nesterov=maybe", "takes true or false"),
