@@ -86,6 +86,14 @@ def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
         where = f" {error.filename}" if error.filename else ""
         _say(f"cannot go on:{where} {error.strerror or error}; what was saved before is kept.")
         status = 1
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; it is not imported for this
+            raise
+        _say(
+            f"{'. '.join(str(error).split('. ')[:2])}; smaller batches (--recipe vid,batch_size=64), fewer students at"
+            " once or --precision bf16 take less. What was saved before is kept."
+        )
+        status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 130
     sys.exit(status if isinstance(status, int) else 0)

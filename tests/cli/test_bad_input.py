@@ -10,6 +10,7 @@ from commands import Done, call
 from PIL import Image
 
 from ignite_kd import models
+from ignite_kd.engines import StudentEngine
 from ignite_kd.weights import save_weights
 
 TEACHER = "--teacher wrn_10_2"
@@ -172,6 +173,15 @@ def test_a_disk_that_becomes_full_is_one_line_and_the_run_can_go_on(tmp_path):
 
 
 RUN = f"{ALONE} --samples-per-class 20 --recipe vid,batch_size=50 --output-dir run --state-dict-path net.th"
+
+
+def test_a_gpu_whose_memory_is_full_is_one_line(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.9 GiB free.")
+
+    monkeypatch.setattr(StudentEngine, "_step", staticmethod(full))
+    done = call(f"{ALONE} --samples-per-class 20 --recipe vid,batch_size=50")
+    refused(done, "CUDA out of memory. Tried to allocate 2.00 GiB; smaller batches (--recipe vid,batch_size", status=1)
 
 
 def test_checkpoints_without_a_record_are_not_taken_for_another_runs(tmp_path):
