@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +12,12 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
-from ignite_kd import heads, loaders, models, recipes, run_folder
+from ignite_kd import heads, loaders, models, run_folder
 from ignite_kd.allocation import keep_freed_memory
 from ignite_kd.cards import check_place, origin_of, read_card
 from ignite_kd.compiled import check_compiler, compile_student, compile_teacher, compiling_pays
 from ignite_kd.devices import name_of, pick_device, prepare_precision
-from ignite_kd.engines import EvaluationEngine, StudentEngine, TeacherEngine, evaluating
+from ignite_kd.engines import StudentEngine, TeacherEngine
 from ignite_kd.errors import Diverged, RunFailed, UserError
 from ignite_kd.first_stage import train_first_stage
 from ignite_kd.foreign import refuse_foreign_weights
@@ -45,11 +44,13 @@ from ignite_kd.handlers import (
     versions,
 )
 from ignite_kd.heads.first_stage import FirstStage
+from ignite_kd.introduction import introduce
 from ignite_kd.losses import build_head
 from ignite_kd.optimizer import sgd
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
 from ignite_kd.recorded import FixedPlaces, record_student, record_teacher
+from ignite_kd.smallest_batch import refuse_a_batch_of_one
 from ignite_kd.terms import Term
 from ignite_kd.weights import load_trunk, load_weights
 
@@ -95,7 +96,7 @@ class Session:
 
     def _prepare(self, beside: Session | None) -> None:
         plan = self.plan
-        self._introduces = beside is None  # says what classmates share
+        self.is_first = beside is None  # says what classmates share
         if beside is None:
             split_seed = self.before.get("data", {}).get("split", {}).get("seed")
             self.data = loaders.prepare(plan, self.device, split_seed, self.rank, self.processes)
@@ -174,7 +175,7 @@ class Session:
             device=name_of(self.device),
             started=self.before.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         )
-        self._describe()
+        introduce(self)
         self._started = time.monotonic()
         epochs = sum(line.get("seconds", 0.0) for line in self.record.read())  # all there is of a run that was killed
         self._spent = max(self.before.get("seconds", 0.0), epochs)
@@ -218,12 +219,6 @@ class Session:
         if self.rank == 0:
             click.echo(f"[{self.label}] {line}" if self.label else line)
 
-    def _glance(self, teacher: TeacherEngine) -> str:
-        """How good a teacher is on some images that it did not see: a wrong file shows here, not after hours."""
-        some = list(itertools.islice(self.data.validation or self.data.test or (), 2))
-        accuracy = EvaluationEngine(teacher.model, self.device, self.precision).run(some).metrics["accuracy"]
-        return f"right on {accuracy:.1%} of {sum(len(batch.labels) for batch in some)} held-out images"
-
     def _enter_folder(self) -> dict[str, Any]:
         chosen, resuming = run_folder.choose(self.plan) if self.rank == 0 else ("", False)
         self.folder = Path(idist.broadcast(str(chosen), src=0, safe_mode=True) if self.processes > 1 else chosen)
@@ -256,23 +251,23 @@ class Session:
             self.say(warning)
 
     def _build_student(self) -> StudentEngine:
-        recipe = self.recipe
-        optimizer = sgd(recipe, self.model.parameters(), recipe.rate_of(self.plan.student))
+        plan, recipe = self.plan, self.recipe
+        optimizer = sgd(recipe, self.model.parameters(), recipe.rate_of(plan.student))
         if recipe.doubled_norm_updates and hasattr(self.model, "doubled_norm_updates"):
             cast(Any, self.model).doubled_norm_updates = True
-        self._refuse_a_batch_of_one()
+        refuse_a_batch_of_one(plan, self.model, self.data, self.processes)
         student = StudentEngine(self.model, optimizer, self.device, self.precision)
         if self.places is not None:
             self.places.attach(student)
-        SeedSteps(self.plan.seed, self.rank).attach(student)
+        SeedSteps(plan.seed, self.rank).attach(student)
         if recipe.doubled_forward and self.teacher is not None:
             DoubledForward().attach(student)
-        if self.plan.frozen is not None:
-            Freeze(self.plan.frozen, norms=not recipe.moving_frozen_norms).attach(student)
+        if plan.frozen is not None:
+            Freeze(plan.frozen, norms=not recipe.moving_frozen_norms).attach(student)
         if self.teacher is not None:
             self.teacher.attach(student)
         self.first_stages: dict[str, FirstStage] = {}
-        for term in self.plan.terms:
+        for term in plan.terms:
             if term.factor:
                 self._attach_term(student, term)
         if not student.heads:
@@ -301,36 +296,6 @@ class Session:
         teacher = None if self.teacher is None else self.teacher.model
         images = self.plan.max_epochs * self.data.train.order.n
         return compiling_pays(self.device, self.model, teacher, images, self.data.image_size)
-
-    def _refuse_a_batch_of_one(self) -> None:
-        """A batch norm of single numbers cannot learn from one image, and the last batch of an epoch may have but one.
-
-        No network can learn from none, which is what a process may get of a last batch.
-        """
-        order = self.data.train.order
-        smallest = (order.n % order.batch_size or order.batch_size) // order.world_size
-        # two processes with an image each share two
-        if smallest < 1 or (smallest == 1 and self.processes == 1 and self._normalises_single_numbers()):
-            raise UserError(
-                f"{order.n} images in batches of {order.batch_size} leave a batch of {smallest}, from "
-                f"which {self.plan.student} cannot learn; "
-                f"choose another --recipe {self.recipe.name},batch_size=N."
-            )
-
-    def _normalises_single_numbers(self) -> bool:
-        """Whether a batch norm gets one number a channel and image: of a vector, or of a map of one pixel."""
-        found: list[bool] = []
-
-        def look(norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
-            found.append(inputs[0][0, 0].numel() == 1)
-
-        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-        hooks = [norm.register_forward_pre_hook(look) for norm in norms]
-        with evaluating(self.model), torch.no_grad():
-            self.model(torch.zeros(1, 3, self.data.image_size, self.data.image_size))
-        for hook in hooks:
-            hook.remove()
-        return any(found)
 
     def _attach_term(self, student: StudentEngine, term: Term) -> None:
         teacher = None if self.teacher is None else self.teacher.model
@@ -451,22 +416,3 @@ class Session:
         """How many there were, one number each time that this changed: one alone means results to the bit."""
         before = list(self.before.get("processes", []))
         return before if before[-1:] == [self.processes] else [*before, self.processes]
-
-    def _describe(self) -> None:
-        plan, data = self.plan, self.data
-        chosen = (
-            f"{len(data.split.train)} images to learn from, {len(data.split.validation)} to validate, "
-            if data.split
-            else ""
-        )
-        if self._introduces:
-            self.say(f"data     {plan.dataset}: {chosen}{len(data.classes)} classes ({data.digest})")
-            if self.teacher is not None:
-                self.say(f"teacher  {plan.teacher} from {plan.teacher_path}: {self._glance(self.teacher)}")
-        start = f", starts from {plan.student_path}" if plan.student_path else ""
-        self.say(f"student  {plan.student}, {models.parameters(self.model):,} parameters, on {self.device}{start}")
-        self.say(f"loss     {' + '.join(str(term) for term in plan.terms if term.factor)}")
-        quirks = ", ".join(self.recipe.quirks()) or "none"
-        recipe = recipes.told(self.recipe.name, recipes.changes_of(asdict(self.recipe)))
-        self.say(f"recipe   {recipe}; quirks of the released code that are on: {quirks}")
-        self.say(f"folder   {self.folder}")

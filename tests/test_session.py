@@ -1,6 +1,5 @@
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -335,15 +334,6 @@ def test_what_a_run_was_begun_on_is_not_forgotten_where_it_ends_elsewhere(plan, 
     assert ended["device"] == begun["device"]
     assert len(begun["versions"]["ignite-kd source"]) == 12
     assert read_card(plan.state_dict_path)["earlier"] == ended["earlier"]
-
-
-@pytest.mark.parametrize(("edge", "single"), [(16, False), (8, True)])
-def test_a_batch_norm_after_the_last_pixel_is_found(edge, single):
-    """Three strides leave two pixels of sixteen and one of eight, which one image alone cannot be normalised by."""
-    strided = [nn.Sequential(nn.Conv2d(3, 3, 3, 2, 1), nn.BatchNorm2d(3)) for _ in range(3)]
-    session = SimpleNamespace(model=nn.Sequential(*strided), data=SimpleNamespace(image_size=edge))
-    assert Session._normalises_single_numbers(session) is single
-    assert session.model.training and int(session.model[0][1].num_batches_tracked) == 0
 
 
 def test_a_fresh_split_is_drawn_once_for_all_processes(plan, monkeypatch):
