@@ -12,12 +12,13 @@ from ignite_kd.recipes.base import QUIRKS, Quirk, Recipe
 from ignite_kd.recipes.concepts import CONCEPTS
 from ignite_kd.recipes.crd import CRD
 from ignite_kd.recipes.short import VID_SHORT
+from ignite_kd.recipes.small_data import VID_SMALL_DATA
 from ignite_kd.recipes.vid import VID, VID_RELEASED_CODE
 from ignite_kd.recipes.zoo import ZOO
 
 __all__ = ["QUIRKS", "Quirk", "Recipe", "changes_of", "get", "names", "told"]
 
-_RECIPES = {recipe.name: recipe for recipe in (VID, VID_RELEASED_CODE, VID_SHORT, CRD, ZOO, CONCEPTS)}
+_RECIPES = {recipe.name: recipe for recipe in (VID, VID_RELEASED_CODE, VID_SHORT, VID_SMALL_DATA, CRD, ZOO, CONCEPTS)}
 
 
 def names() -> list[str]:

@@ -13,6 +13,7 @@ def test_without_a_table_it_names_them():
         "itrd-same",
         "shapes",
         "vid-cifar10",
+        "vid-small-data",
         "vid-small-data-search",
     ]
 
