@@ -138,7 +138,7 @@ def run_options(state_dict_path: str) -> Decorator:
         option("--max-epochs", group=group, type=click.IntRange(1),
                help="Epochs to train.  [default: the recipe's, 200]"),
         option("--recipe", group=group, default="vid",
-               help="vid (the paper), vid-released-code, vid-short or vid-small-data; fields may be changed: vid,decay=0.1."),
+               help="vid (the paper), vid-released-code, vid-short or vid-small-data; fields change: vid,decay=0.1."),
         seed_option(),
         option("--state-dict-path", group=group, default=state_dict_path, metavar="FILE",
                help="Where the trained weights go."),
