@@ -208,7 +208,7 @@ def test_every_image_can_be_learned_from():
     )
     refused = call(f"{options} --samples-per-class 1000")
     assert refused.status == 2
-    assert "--recipe vid,validation_images=0" in refused.err
+    assert "validation_images=0 in --recipe leaves 1000" in refused.err
     done = call(f"{options} --samples-per-class 1000 --recipe vid,validation_images=0 --output-dir run")
     assert done.status == 0, done.err
     assert "10000 images to learn from" in done.out
