@@ -348,8 +348,11 @@ class Session:
             history.attach(student)
             objects["history"] = history
         self.record, self.console = RunRecord(self.folder), Console(total_epochs=plan.max_epochs, label=self.label)
-        saved = lambda: student.to_save() | objects  # noqa: E731 (heads may be attached after this)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", saved, check=finite.check)
+        self.checkpoints = Checkpoints(
+            self.folder / "checkpoints",
+            lambda: student.to_save() | objects,  # asked anew each time: heads may be attached after this
+            check=finite.check,
+        )
         if self.rank == 0:
             if self.best is not None:
                 self.best.attach(student)

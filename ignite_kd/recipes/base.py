@@ -224,9 +224,9 @@ class Recipe:
     def with_settings(self, settings: dict[str, str]) -> Recipe:
         """This recipe with fields replaced by words from a command line."""
         types = {k: t for k, t in get_type_hints(Recipe).items() if k not in ("name", "source", "losses")}
+        if "losses" in settings:
+            raise UserError("losses of a recipe are no word of it; name each term: --loss vid:10 --loss kd:1.")
         for field in settings:
-            if field == "losses":
-                raise UserError("losses of a recipe are no word of it; name each term: --loss vid:10 --loss kd:1.")
             if field not in types:
                 raise unknown(f"field of recipe {self.name}", field, types)
         values = {field: _read(field, word, types[field]) for field, word in settings.items()}
