@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ __all__ = ["command"]
     default=3,
     metavar="N",
     help="Trainings of each cell, seeds 0, 1, ….",
+)
+@option(
+    "--trial",
+    "seeds",
+    group="Cells",
+    multiple=True,
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="In place of --trials: only the trainings of this seed, as for one of several machines; repeatable.",
 )
 @option("--measured", group="Cells", is_flag=True, help="Train nothing: show what this package's authors measured.")
 @option(
@@ -107,7 +117,14 @@ def command(table: str | None, **options: Any) -> int:
 
 
 def _fill(
-    table: Any, cells: Any, *, trials: int, epochs_scale: float, students_per_teacher: int, **options: Any
+    table: Any,
+    cells: Any,
+    *,
+    trials: int,
+    seeds: Sequence[int],
+    epochs_scale: float,
+    students_per_teacher: int,
+    **options: Any,
 ) -> int:
     from ignite_kd.launch import processes_around
 
@@ -140,7 +157,7 @@ def _fill(
         say=click.echo,
         **options,
     )
-    status = work.run(cells, range(trials))
+    status = work.run(cells, list(dict.fromkeys(seeds)) or range(trials))
     taught = {cell.column for cell in cells if table.losses.get(cell.row)}
     shown = {*cells, *(Cell(TEACHER, column) for column in taught)}  # a student is as good as its teacher allows
     found = [trial for trial in work.trials() if trial.cell in shown]

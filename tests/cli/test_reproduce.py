@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from commands import call
 
@@ -20,8 +22,8 @@ def test_without_a_table_it_names_them():
 
 def test_the_help_has_these_options():
     done = call("reproduce --help")
-    wanted = ("--row --column --cell --trials --measured --epochs-scale --students-per-teacher --teacher --data-dir "
-              "--trials-from --output-dir --time-limit --device --precision --compile --nproc-per-node")  # fmt: skip
+    wanted = ("--row --column --cell --trials --trial --measured --epochs-scale --students-per-teacher --teacher "
+              "--data-dir --trials-from --output-dir --time-limit --device --precision --compile --nproc-per-node")  # fmt: skip
     assert done.status == 0 and all(word in done.out for word in wanted.split())
     assert "--max-restarts" not in done.out
 
@@ -34,6 +36,7 @@ def test_the_help_has_these_options():
         ("vid-cifar10 --column 50", "5000"),
         ("vid-cifar10 --cell vid", "500"),
         ("vid-cifar10 --trials 0", "--trials"),
+        ("vid-cifar10 --trial -1", "--trial"),
         ("vid-cifar10 --epochs-scale 0", "--epochs-scale"),
         ("vid-cifar10 --time-limit soon", "duration"),
         ("vid-cifar10 --teacher nowhere.th", "cannot read nowhere.th"),
@@ -55,6 +58,15 @@ def test_a_cell_is_filled_and_shown(tmp_path, monkeypatch):
     assert done.status == 0, done.err
     assert "| student |" in done.out and "not compared" in done.out
     assert (tmp_path / "runs" / "tables" / "shapes-x0.04" / "table.md").exists()
+
+
+def test_one_trial_of_several_is_trained_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = "reproduce shapes --cell student:30 --epochs-scale 0.04 --compile off"
+    assert call(f"{words} --trial 1 --trial 1").status == 0
+    (trial,) = (tmp_path / "runs" / "tables" / "shapes-x0.04" / "trials").iterdir()
+    told = json.loads(trial.read_text())
+    assert told["trial"] == told["record"]["plan"]["seed"] == 1
 
 
 def test_a_student_is_shown_with_its_teacher(tmp_path, monkeypatch):
