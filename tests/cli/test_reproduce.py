@@ -22,8 +22,10 @@ def test_without_a_table_it_names_them():
 
 def test_the_help_has_these_options():
     done = call("reproduce --help")
-    wanted = ("--row --column --cell --trials --trial --measured --epochs-scale --students-per-teacher --teacher "
-              "--data-dir --trials-from --output-dir --time-limit --device --precision --compile --nproc-per-node")  # fmt: skip
+    wanted = (
+        "--row --column --cell --trials --trial --measured --epochs-scale --students-per-teacher --teacher "
+        "--data-dir --trials-from --output-dir --time-limit --device --precision --compile --nproc-per-node"
+    )
     assert done.status == 0 and all(word in done.out for word in wanted.split())
     assert "--max-restarts" not in done.out
 
@@ -66,7 +68,7 @@ def test_one_trial_of_several_is_trained_alone(tmp_path, monkeypatch):
     assert call(f"{words} --trial 1 --trial 1").status == 0
     (trial,) = (tmp_path / "runs" / "tables" / "shapes-x0.04" / "trials").iterdir()
     told = json.loads(trial.read_text())
-    assert told["trial"] == told["record"]["plan"]["seed"] == 1
+    assert told["trial"] == told["record"]["identity"]["seed"] == 1
 
 
 def test_a_student_is_shown_with_its_teacher(tmp_path, monkeypatch):
