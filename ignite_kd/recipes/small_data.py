@@ -26,8 +26,7 @@ VID_SMALL_DATA = dataclasses.replace(
     name="vid-small-data",
     source="recipe vid with what the table vid-small-data-search found best for 100 images a class; nobody's paper",
     batch_size=32,
-    learning_rate=0.05,
     gradient_norm=5.0,
-    validate_every=20,  # the 10 000 images that validate take longer than ten epochs of 1000
-    losses=("vid:10",),
+    validate_every=50,  # the 10 000 images that validate take longer than ten epochs of 1000
+    losses=("vid:30",),
 )
