@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Diverged", "RunFailed", "UserError", "unknown"]
+__all__ = ["Diverged", "RunFailed", "UserError", "out_of_memory", "unknown"]
 
 
 class UserError(ValueError):
@@ -20,6 +20,16 @@ class RunFailed(RuntimeError):
 
 class Diverged(RunFailed):
     """A loss or a weight became no number: what another try would give again, unlike a full disk."""
+
+
+def out_of_memory(error: Exception) -> str | None:
+    """What to do where an accelerator's memory is full; None for any other error."""
+    if type(error).__name__ != "OutOfMemoryError":  # torch's; it is not imported for this
+        return None
+    return (
+        f"{'. '.join(str(error).split('. ')[:2])}; smaller batches (--recipe vid,batch_size=64), fewer students at"
+        " once or --precision bf16 take less. What was saved before is kept."
+    )
 
 
 def unknown(kind: str, word: str, possible: Iterable[str]) -> UserError:

@@ -19,7 +19,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from ignite_kd import run_folder
-from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.errors import RunFailed, UserError, out_of_memory
 from ignite_kd.plan import Plan, classmates
 
 __all__ = ["free_port", "launch"]
@@ -55,6 +55,7 @@ def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
         return _train(named)
     if max_restarts:
         named = {label: _in_one_folder(plan) for label, plan in named.items()}
+    limit, begun = plans[0].time_limit, time.monotonic()  # students that are trained at once share it
     for left in range(max_restarts, -1, -1):
         processes = _Processes(named)
         status = processes.run()
@@ -63,7 +64,8 @@ def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
         killed = f"a process was killed by signal {-status}"
         if left:
             print(f"{killed}; starting again from the last checkpoint ({left} times left)", file=sys.stderr, flush=True)
-            named = {label: dataclasses.replace(plan, resume="auto") for label, plan in named.items()}
+            rest = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
+            named = {label: dataclasses.replace(plan, resume="auto", time_limit=rest) for label, plan in named.items()}
     raise RunFailed(f"{killed}; go on with --resume auto.")
 
 
@@ -216,15 +218,20 @@ def _say_errors(named: dict[str, Plan], say: Callable[[str], None] | None) -> in
         idist.barrier()  # who starts processes may end all as soon as one has ended: the first may be writing still
         return status
     except (UserError, RunFailed, OSError) as error:
+        alone = isinstance(error, UserError) and error.while_training
         if say is not None:
             say(f"error: {error}")
-        elif os.environ["RANK"] == "0" or (isinstance(error, UserError) and error.while_training):
+        elif os.environ["RANK"] == "0" or alone:
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 2 if isinstance(error, UserError) else 1
-    except Exception:
-        if say is None:
+    except Exception as error:
+        line = out_of_memory(error)
+        if say is not None:
+            say(f"error: {line}" if line else traceback.format_exc())
+        elif line:
+            print(f"error: {line}", file=sys.stderr, flush=True)
+        else:
             raise
-        say(traceback.format_exc())
         return 1
 
 

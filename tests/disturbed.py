@@ -1,7 +1,7 @@
 """`train_without_transfer.py` on few images, with a signal at a step. A script: torchrun and spawned processes run it.
 
 The environment says which: DISTURB="KILL 1 6" kills rank 1 at its sixth step, once; "TERM parent 6" asks the process
-that started the others to stop. The processes leave their numbers in the file `pids`.
+that started the others to stop; "FULL 1 6" is a full GPU. The processes leave their numbers in the file `pids`.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 
 def prepare():
+    import torch
     from ignite.engine import Events
 
     from ignite_kd.session import Session
@@ -27,6 +28,8 @@ def prepare():
             def disturb():
                 if not Path("disturbed").exists():
                     Path("disturbed").touch()
+                    if name == "FULL":
+                        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 is full.")
                     os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[f"SIG{name}"])
 
             session.student.add_event_handler(Events.ITERATION_STARTED(once=int(step)), disturb)

@@ -119,6 +119,33 @@ def test_a_mistake_is_said_once_and_is_the_exit_status(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_full_gpu_of_one_process_is_one_line(tmp_path):
+    done = run("--nproc-per-node 2", tmp_path, disturb="FULL 1 6")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: CUDA out of memory. Tried to allocate 2.00 GiB; smaller batches"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_processes_that_are_started_again_have_the_rest_of_the_time(monkeypatch):
+    limits, statuses = [], [-9, -9, 0]
+    seconds = iter((0.0, 40.0, 130.0))
+
+    class Killed:
+        def __init__(self, named):
+            limits.extend(plan.time_limit for plan in named.values())
+
+        def run(self):
+            return statuses.pop(0)
+
+    monkeypatch.setattr("ignite_kd.launch._Processes", Killed)
+    monkeypatch.setattr("ignite_kd.launch.time.monotonic", lambda: next(seconds))
+    plan = Plan(
+        student="mlp_4", recipe=recipes.get("vid"), terms=(Term("ce"),), output_dir="run", processes=2, time_limit=100.0
+    )
+    assert launch([plan], max_restarts=2) == 0
+    assert limits == [100.0, 60.0, 0.0]
+
+
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     from ignite_kd import devices, launch
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from ignite_kd import __version__
-from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.errors import RunFailed, UserError, out_of_memory
 
 __all__ = ["commands", "run"]
 
@@ -87,12 +87,10 @@ def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
         _say(f"cannot go on:{where} {error.strerror or error}; what was saved before is kept.")
         status = 1
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; it is not imported for this
+        line = out_of_memory(error)
+        if line is None:
             raise
-        _say(
-            f"{'. '.join(str(error).split('. ')[:2])}; smaller batches (--recipe vid,batch_size=64), fewer students at"
-            " once or --precision bf16 take less. What was saved before is kept."
-        )
+        _say(line)
         status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 130
