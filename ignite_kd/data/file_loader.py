@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from itertools import count
+from multiprocessing.sharedctypes import RawValue
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -61,7 +65,7 @@ class FileLoader(Seekable):
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # its own, or each pass would draw from the global one
-            worker_init_fn=_leave_interrupts_to_the_trainer,
+            worker_init_fn=_LeaveSignalsToTheTrainer(),
         )
 
     def images(self, indices: Sequence[int]) -> Tensor:
@@ -151,6 +155,18 @@ class _Collate:
         return Batch(stacked, torch.tensor(labels, dtype=torch.long), torch.tensor(indices, dtype=torch.long))
 
 
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """Ctrl-C goes to all processes of a terminal; the trainer finishes its step first, and ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _LeaveSignalsToTheTrainer:
+    """Ctrl-C goes to all processes of a terminal, SIGTERM of SLURM or `timeout` to all of a job; the trainer finishes
+    its step first, and ends its workers itself: with SIGTERM, too, but that at its exit."""
+
+    def __init__(self) -> None:
+        self.trainer_exits = RawValue("b", 0)  # shared with the workers
+        atexit.register(setattr, self.trainer_exits, "value", 1)  # before what multiprocessing does at exit
+
+    def __call__(self, worker: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._end)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        if self.trainer_exits.value:
+            os._exit(0)  # anything else is told as a failure
