@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from itertools import count
 from multiprocessing.sharedctypes import RawValue
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Any
 
@@ -161,7 +161,8 @@ class _LeaveSignalsToTheTrainer:
 
     def __init__(self) -> None:
         self.trainer_exits = RawValue("b", 0)  # shared with the workers
-        atexit.register(setattr, self.trainer_exits, "value", 1)  # before what multiprocessing does at exit
+        # before multiprocessing ends what is left; `atexit` is too late in a process that it started itself
+        Finalize(None, setattr, (self.trainer_exits, "value", 1), exitpriority=0)
 
     def __call__(self, worker: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
