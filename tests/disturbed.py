@@ -1,7 +1,8 @@
 """`train_without_transfer.py` on few images, with a signal at a step. A script: torchrun and spawned processes run it.
 
 The environment says which: DISTURB="KILL 1 6" kills rank 1 at its sixth step, once; "TERM parent 6" asks the process
-that started the others to stop; "FULL 1 6" is a full GPU. The processes leave their numbers in the file `pids`.
+that started the others to stop, "TERM all 6" all of them; "FULL 1 6" is a full GPU. The processes leave their numbers
+in the file `pids`.
 """
 
 import os
@@ -23,14 +24,17 @@ def prepare():
         with open("pids", "a") as file:
             file.write(f"{os.getpid()}\n")
         name, whom, step = os.environ.get("DISTURB", "none none 0").split()
-        if session.rank == (0 if whom == "parent" else int(whom) if whom.isdigit() else -1):
+        if session.rank == (int(whom) if whom.isdigit() else 0 if whom in ("parent", "all") else -1):
 
             def disturb():
                 if not Path("disturbed").exists():
                     Path("disturbed").touch()
                     if name == "FULL":
                         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 is full.")
-                    os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[f"SIG{name}"])
+                    workers = [int(pid) for pid in Path("pids").read_text().split()]
+                    pids = {"parent": [os.getppid()], "all": [os.getppid(), *workers]}.get(whom, [os.getpid()])
+                    for pid in pids:
+                        os.kill(pid, signal.Signals[f"SIG{name}"])
 
             session.student.add_event_handler(Events.ITERATION_STARTED(once=int(step)), disturb)
 

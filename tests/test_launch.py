@@ -98,8 +98,9 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_ends_with_the_same_b
     assert equal(weights(tmp_path), weights(undisturbed))
 
 
-def test_a_signal_to_the_process_that_started_the_others_stops_all_in_good_order(tmp_path):
-    done = run("--nproc-per-node 2 --max-epochs 500 --max-restarts 1", tmp_path, disturb="TERM parent 6")
+@pytest.mark.parametrize("whom", ["parent", "all"])
+def test_a_signal_to_the_process_that_started_the_others_or_to_all_stops_all_in_good_order(tmp_path, whom):
+    done = run("--nproc-per-node 2 --max-epochs 500 --max-restarts 1", tmp_path, disturb=f"TERM {whom} 6")
     assert done.returncode == 143, done.stderr
     assert re.search(r"^stopped by SIGTERM after \d+ of 500 epochs, saved in run; go on", done.stdout, re.MULTILINE)
     assert record(tmp_path)["status"] == "stopped"
