@@ -98,7 +98,8 @@ class Plan:
         free = set(self._FREE) - ({"max_epochs"} if self.recipe.schedule in ("one-cycle", "log-space") else set())
         free |= set() if self.keep_epochs else {"keep_epochs"}
         found = {name: value for name, value in json.loads(json.dumps(asdict(self))).items() if name not in free}
-        del found["recipe"]["keep_epochs"], found["recipe"]["losses"]  # the plan's epochs and terms count
+        # the plan's epochs and terms count; a source is words
+        del found["recipe"]["keep_epochs"], found["recipe"]["losses"], found["recipe"]["source"]
         return found
 
     def title(self) -> str:

@@ -88,7 +88,9 @@ def _can_be_gone_on_with(record: dict[str, Any]) -> bool:
 def changes(before: dict[str, Any], identity: dict[str, Any]) -> list[str]:
     """What of an identity is not as it was. What an older version did not record yet was as it is by default."""
     usual = Plan(student="", recipe=Recipe(name="", source="")).identity()
-    return differences(usual | before | {"recipe": usual["recipe"] | before.get("recipe", {})}, identity)
+    recipe = usual["recipe"] | before.get("recipe", {})
+    recipe.pop("source", None)  # words, which older versions recorded here
+    return differences(usual | before | {"recipe": recipe}, identity)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:

@@ -58,6 +58,14 @@ def test_changed_arguments_are_refused_by_name(tmp_path):
         run_folder.refuse_changes(tmp_path, dataclasses.replace(PLAN, seed=4).identity())
 
 
+def test_the_words_that_say_where_a_recipe_is_from_decide_nothing(tmp_path):
+    recipe = dataclasses.replace(PLAN.recipe, source="said otherwise")
+    now = dataclasses.replace(PLAN, recipe=recipe).identity()
+    older = PLAN.identity()
+    older["recipe"] = older["recipe"] | {"source": PLAN.recipe.source}  # as it was recorded
+    assert run_folder.changes(older, now) == run_folder.changes(PLAN.identity(), now) == []
+
+
 def test_what_an_older_version_did_not_know_was_as_it_is_by_default(tmp_path):
     identity = PLAN.identity()
     del identity["frozen"], identity["recipe"]["views"]

@@ -41,7 +41,7 @@ __all__ = ["command"]
     "seeds",
     group="Cells",
     multiple=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 2**32 - 1),
     metavar="SEED",
     help="In place of --trials: only the trainings of this seed, as for one of several machines; repeatable.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,8 +81,14 @@ def command(
         raise UserError(
             "--loss replaces the options of VID and KD; write them as terms, e.g. --loss vid:0.1 --loss kd:1."
         )
-    shared["recipe"] = recipes.get(shared["recipe"])
-    named = [Term.read(word) for word in loss or (() if published else shared["recipe"].losses)]
+    recipe = shared["recipe"] = recipes.get(shared["recipe"])
+    if published and recipe.losses:
+        warnings.warn(
+            f"the options of VID and KD replace the losses of recipe {recipe.name} ({', '.join(recipe.losses)}); leave "
+            "all three out for these.",
+            stacklevel=2,
+        )
+    named = [Term.read(word) for word in loss or (() if published else recipe.losses)]
     if not named:
         named = [
             Term("kd", knowledge_distillation_factor, {"temperature": temperature}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,17 @@ class Summary:
     devices: tuple[str, ...]  # of earlier parts of a training, too
     scale: float
     otherwise: bool = False  # trained as the table does not say
+    teacher: str = ""  # how its teacher was trained, where that was not as the table says
 
     @property
     def comparable(self) -> bool:
         """A schedule that was shortened, or is another, is another experiment."""
         return self.scale == 1 and not self.otherwise
+
+    @property
+    def schedule(self) -> str:
+        """What keeps it from being compared; nothing where it may be."""
+        return "" if self.comparable else "trained otherwise" if self.scale == 1 else f"epochs × {self.scale:g}"
 
     @property
     def difference(self) -> float | None:
@@ -46,16 +53,17 @@ class Summary:
     @property
     def verdict(self) -> str:
         if not self.comparable:
-            return ("trained otherwise" if self.scale == 1 else f"epochs × {self.scale:g}") + ": not compared"
+            return f"{self.schedule}: not compared"
         if self.failed:
             return f"failed in {self.failed} of {self.trials + self.failed} trials"
         if self.mean is None:
             return ""
         if self.difference is None:
             return ""
+        verdict = f"within {_NEAR:g}" if abs(self.difference) <= _NEAR else "outside"
         if self.deviation is not None and abs(self.difference) <= self.deviation:
-            return "within one standard deviation"
-        return f"within {_NEAR:g}" if abs(self.difference) <= _NEAR else "outside"
+            verdict = "within one standard deviation"
+        return verdict + (f" (its teacher: {self.teacher})" if self.teacher else "")
 
     @property
     def ours(self) -> str:
@@ -71,11 +79,18 @@ class Summary:
 def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
     """One for each cell that something was trained for, in the table's order; shortened schedules are apart."""
     scales = sorted({trial.epochs_scale for trial in trials}, reverse=True)
-    return [
-        _summary(table, cell, found)
+    found = [
+        _summary(table, cell, mine)
         for cell in table.cells()
         for scale in scales
-        if (found := [trial for trial in trials if trial.cell == cell and trial.epochs_scale == scale])
+        if (mine := [trial for trial in trials if trial.cell == cell and trial.epochs_scale == scale])
+    ]
+    teachers = {summary.cell.column: summary.schedule for summary in found if summary.cell.row == TEACHER}
+    return [
+        dataclasses.replace(summary, teacher=teachers.get(summary.cell.column, ""))
+        if table.losses.get(summary.cell.row)
+        else summary
+        for summary in found
     ]
 
 

@@ -131,9 +131,21 @@ class Reproduction:
                     continue
                 alike = [other for other in self._homes if self._homes[other] == self._homes[cell] and other != cell]
                 if not (
-                    self._collect(cell, trial, plan) or self._elsewhere.take_over([cell, *alike], trial, identity, path)
+                    self._collect(cell, trial, plan)
+                    or self._copy(cell, alike, trial, identity)
+                    or self._elsewhere.take_over([cell, *alike], trial, identity, path)
                 ):
                     yield cell, trial, plan
+
+    def _copy(self, cell: Cell, alike: Sequence[Cell], trial: int, identity: dict[str, Any]) -> bool:
+        """Take the trial of another cell here that is the same training, e.g. a student alone in two columns."""
+        for other in alike:
+            path = self._trial_path(other, trial)
+            if path.exists() and not (known := read_trial(path)).differs_from(identity):
+                known = dataclasses.replace(known, row=cell.row, column=cell.column)
+                write_trial(self._trial_path(cell, trial), known)
+                return True
+        return False
 
     def _collect(self, cell: Cell, trial: int, plan: Plan) -> bool:
         """Make a trial of a run that has ended; False where there is none."""
@@ -193,7 +205,7 @@ class Reproduction:
     def _teacher(self, name: str, given: Path | None) -> tuple[int, Path | None]:
         """The file of a teacher, trained where there is none; or the status with which its training stopped."""
         known = self._known_teacher(name)
-        path = given or (known[0] if known else teachers.shipped(name, self.table))
+        path = given or self._at_hand(name, known)
         trained = self.folder / "teachers" / f"{name}.th"
         if path is None or path == trained:
             path = trained
@@ -218,6 +230,15 @@ class Reproduction:
             )
         self._note_teacher(name, path, digest, new=known is None or known[1] != digest)
         return 0, path
+
+    def _at_hand(self, name: str, known: tuple[Path, str] | None) -> Path | None:
+        """The teacher that was chosen before, also where a clone was moved with it; else one that is shipped."""
+        if known and (known[0].exists() or known[0].parent == self.folder / "teachers"):
+            return known[0]
+        shipped = teachers.shipped(name, self.table)
+        if known and (shipped is None or digest_of(shipped) != known[1]):
+            return known[0]
+        return shipped
 
     def _known_teacher(self, name: str) -> tuple[Path, str] | None:
         """The file and sha256 of the teacher that was chosen before."""
@@ -244,18 +265,17 @@ class Reproduction:
         is_own = path.parent == self.folder / "teachers"
         cells = teachers.cells_of_teacher(self.table, name)
         cells = [cell for cell in cells if new or not self._trial_path(cell, 0).exists()]
-        if not cells:
-            return
-        trial = teachers.trial_of_file(path, self.table, self.machine.data_dir, self.machine.device)
-        if is_own:
-            trial = dataclasses.replace(trial, epochs_scale=self.scale)
-        for cell in cells:
-            write_trial(self._trial_path(cell, 0), dataclasses.replace(trial, column=cell.column))
-        if new:
-            self.say(f"the teacher {name} is {path}{_in_brackets(trial)}")
-            file = path.relative_to(self.folder) if is_own else path.resolve()  # the folder may be moved
-            known = self._notes().get("teachers", {}) | {name: {"file": str(file), "sha256": digest}}
-            self._write_notes(teachers=known)
+        if cells:
+            trial = teachers.trial_of_file(path, self.table, self.machine.data_dir, self.machine.device)
+            if is_own:
+                trial = dataclasses.replace(trial, epochs_scale=self.scale)
+            for cell in cells:
+                write_trial(self._trial_path(cell, 0), dataclasses.replace(trial, column=cell.column))
+            if new:
+                self.say(f"the teacher {name} is {path}{_in_brackets(trial)}")
+        file = path.relative_to(self.folder) if is_own else path.resolve()  # the folder may be moved
+        known = self._notes().get("teachers", {}) | {name: {"file": str(file), "sha256": digest}}
+        self._write_notes(teachers=known)
 
     # the folder
 
@@ -302,7 +322,10 @@ class Reproduction:
         if found:
             atomic_write(self.folder / "table.md", report.markdown(self.table, found) + "\n")
             atomic_write(self.folder / "trials.jsonl", "".join(json.dumps(trial.to_json()) + "\n" for trial in found))
-            report.picture(self.table, found, self.folder / "table.png")
+            try:
+                report.picture(self.table, found, self.folder / "table.png")
+            except (UserError, OSError) as error:  # a matplotlib that is there, but cannot be imported
+                self.say(f"warning: no picture: {error}")
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ def _read(text: bytes, where: Path | str) -> Trial:
         about = checked(_Record, {name: trial.record[name] for name in get_type_hints(_Record) if name in trial.record})
         if not isinstance(about.identity.get("recipe", {}), dict):
             raise ValueError("its recipe should be an object")
+        if not all(isinstance(part.get("device", ""), str) for part in about.earlier):
+            raise ValueError("its devices should be texts")
     except (ValueError, RecursionError):
         raise UserError(f"{where} is no trial, or damaged; restore it, or move it away to train it again.") from None
     return trial

@@ -88,6 +88,8 @@ def test_a_recipe_may_bring_the_terms_and_what_is_typed_comes_first(teacher, mon
     assert done.status == 0, done.err
     line = json.loads(Path("run/metrics.jsonl").read_text())
     assert {name.removeprefix("train/loss.") for name in line if name.startswith("train/loss.")} == terms
+    replaced = "warning: the options of VID and KD replace the losses of recipe mine (at:5)"
+    assert (replaced in done.err) == typed.startswith("--knowledge")
 
 
 def test_a_teacher_that_learned_from_the_validation_images_is_refused():

@@ -60,6 +60,16 @@ def test_a_teacher_that_was_trained_otherwise_is_never_compared():
     assert (found.verdict, found.difference) == ("trained otherwise: not compared", None)
 
 
+def test_what_learned_from_a_teacher_of_fewer_epochs_is_marked():
+    found = [trial(0, 92.6, row="teacher", scale=0.25), trial(0, 81.6), trial(0, 58.84, row="student")]
+    verdicts = {summary.cell.row: summary.verdict for summary in report.summaries(TABLE, found)}
+    assert verdicts == {
+        "teacher": "epochs × 0.25: not compared",
+        "vid": "within 0.5 (its teacher: epochs × 0.25)",
+        "student": "within 0.5",  # has no teacher
+    }
+
+
 def test_another_number_format_is_told_with_the_device():
     found = [replace(trial(0, 80.0), record={"device": "one", "identity": {"precision": p}}) for p in ("fp32", "bf16")]
     assert summary(*found).devices == ("one", "one (bf16)")

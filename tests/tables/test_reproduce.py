@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -292,6 +293,44 @@ def test_a_folder_that_was_moved_is_gone_on_with(table, tmp_path, trained):
     status, again = fill(table, tmp_path / "moved", rows=["kd", "dist"])
     assert (status, trained) == (0, [["dist-5-0"]])
     assert again["kd", "5", 0] == found["kd", "5", 0]
+
+
+def test_a_folder_whose_shipped_teacher_was_moved_takes_it_where_it_is_now(table, tmp_path, trained, monkeypatch):
+    before, after = teacher_file(tmp_path / "before.th"), tmp_path / "after.th"
+    shipped = [Path(before)]
+    monkeypatch.setattr(reproduce.teachers, "shipped", lambda name, table: shipped[0])
+    fill(table, tmp_path / "r", rows=["kd"])
+    Path(before).rename(after)
+    shipped[0] = after
+    for rows in (["kd", "dist"], ["kd"]):
+        status, _ = fill(table, tmp_path / "r", rows=rows)
+        assert status == 0
+    assert trained == [["kd-5-0"], ["dist-5-0"]]
+    shipped[0] = Path(teacher_file(tmp_path / "other.th", seed=1))
+    after.unlink()
+    with pytest.raises(UserError, match=r"after\.th"):
+        fill(table, tmp_path / "r", rows=["kd"])
+
+
+def test_a_finished_training_counts_for_all_its_cells_also_without_its_run(table, tmp_path, trained):
+    columns = {teacher: MINE["columns"]["5"] | {"teacher": teacher} for teacher in ("mlp_16", "mlp_12")}
+    table.write_text(json.dumps(MINE | {"columns": columns, "published": {}}))
+    _, found = fill(table, tmp_path / "r", cells=["student:mlp_12"], columns=())
+    shutil.rmtree(tmp_path / "r" / "runs")
+    del trained[:]
+    status, again = fill(table, tmp_path / "r", cells=["student:mlp_16"], columns=())
+    assert (status, trained) == (0, [])
+    assert again["student", "mlp_16", 0].accuracy == found["student", "mlp_12", 0].accuracy
+
+
+def test_a_picture_that_cannot_be_drawn_stops_nothing(table, tmp_path, monkeypatch):
+    def broken(*_):
+        raise UserError("matplotlib cannot be imported")
+
+    monkeypatch.setattr(reproduce.report, "picture", broken)
+    said = []
+    status, found = fill(table, tmp_path / "r", rows=["student"], say=said.append)
+    assert status == 0 and found and "warning: no picture: matplotlib cannot be imported" in said
 
 
 def test_what_was_finished_elsewhere_is_not_trained_again(table, tmp_path, trained):
