@@ -63,7 +63,7 @@ def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
             return status
         killed = f"a process was killed by signal {-status}"
         if left:
-            print(f"{killed}; starting again from the last checkpoint ({left} times left)", file=sys.stderr, flush=True)
+            _print(f"{killed}; starting again from the last checkpoint ({left} times left)")
             rest = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
             named = {label: dataclasses.replace(plan, resume="auto", time_limit=rest) for label, plan in named.items()}
     raise RunFailed(f"{killed}; go on with --resume auto.")
@@ -122,7 +122,7 @@ class _Processes:
         if self.asked and any(codes) and not {1, 2} & set(codes):
             return 128 + self.asked
         if min(codes) >= 0 and not self.failures.empty():
-            print(self.failures.get(), file=sys.stderr, flush=True)  # the first: others may follow from it
+            _print(self.failures.get())  # the first: others may follow from it
         return min(codes) if min(codes) < 0 else max(codes)
 
     def _forward(self, number: int, *_: Any) -> None:
@@ -212,27 +212,27 @@ def _say_errors(named: dict[str, Plan], say: Callable[[str], None] | None) -> in
     """Errors become the exit status; under torchrun what all find is said once, a damaged image by who met it."""
     import ignite.distributed as idist
 
+    tell = say or _print
     try:
         _connect(_backend(next(iter(named.values())).device))
         status = _train(named)
         idist.barrier()  # who starts processes may end all as soon as one has ended: the first may be writing still
         return status
     except (UserError, RunFailed, OSError) as error:
-        alone = isinstance(error, UserError) and error.while_training
-        if say is not None:
-            say(f"error: {error}")
-        elif os.environ["RANK"] == "0" or alone:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        found_here = isinstance(error, UserError) and error.while_training
+        if say is not None or os.environ["RANK"] == "0" or found_here:
+            tell(f"error: {error}")
         return 2 if isinstance(error, UserError) else 1
     except Exception as error:
         line = out_of_memory(error)
-        if say is not None:
-            say(f"error: {line}" if line else traceback.format_exc())
-        elif line:
-            print(f"error: {line}", file=sys.stderr, flush=True)
-        else:
+        if line is None and say is None:
             raise
+        tell(f"error: {line}" if line else traceback.format_exc())
         return 1
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _train(named: dict[str, Plan]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ignite_kd.cli.options import (
+    SEED,
     Epochs,
     GroupedCommand,
     check_option,
@@ -94,7 +95,7 @@ class _NumberOr(click.ParamType):
     metavar="W",
     help="One for all networks; published: 6 for resnets, 7 for others.",
 )
-@option("--seed", group="Method", type=click.IntRange(0, 2**32 - 1), default=0, help="Of candidates and noise.")
+@option("--seed", group="Method", type=SEED, default=0, help="Of candidates and noise.")
 @device_option("Machine")
 @time_limit_option("Machine")
 @option("--json", "as_json", group="Output", is_flag=True, help="For machines.")

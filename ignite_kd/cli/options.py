@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 __all__ = [
+    "SEED",
     "Decorator",
     "Epochs",
     "GroupedCommand",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 _DEVICE = "A GPU's number, cuda:1, cpu, mps; auto takes a GPU if there is one."
+
+SEED = click.IntRange(0, 2**32 - 1)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -150,9 +153,9 @@ def run_options(state_dict_path: str) -> Decorator:
 def seed_option(default: int | None = 0, otherwise: str = "") -> Decorator:
     group = "Run"
     return all_of(
-        option("--seed", group=group, type=click.IntRange(0, 2**32 - 1), default=default,
+        option("--seed", group=group, type=SEED, default=default,
                help=f"Of weights, order and augmentation.{otherwise}"),
-        option("--order-seed", group=group, type=click.IntRange(0, 2**32 - 1),
+        option("--order-seed", group=group, type=SEED,
                help="Of order and augmentation alone.  [default: the seed, of the first student]"),
     )  # fmt: skip
 

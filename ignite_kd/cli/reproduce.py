@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, command_line, machine_options, option, time_limit_option
+from ignite_kd.cli.options import SEED, GroupedCommand, command_line, machine_options, option, time_limit_option
 from ignite_kd.errors import UserError
 
 __all__ = ["command"]
@@ -41,7 +41,7 @@ __all__ = ["command"]
     "seeds",
     group="Cells",
     multiple=True,
-    type=click.IntRange(0, 2**32 - 1),
+    type=SEED,
     metavar="SEED",
     help="In place of --trials: only the trainings of this seed, as for one of several machines; repeatable.",
 )
@@ -158,7 +158,7 @@ def _fill(
         **options,
     )
     status = work.run(cells, list(dict.fromkeys(seeds)) or range(trials))
-    taught = {cell.column for cell in cells if table.losses.get(cell.row)}
+    taught = {cell.column for cell in cells if table.is_taught(cell)}
     shown = {*cells, *(Cell(TEACHER, column) for column in taught)}  # a student is as good as its teacher allows
     found = [trial for trial in work.trials() if trial.cell in shown]
     if found:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ignite_kd.cli.options import GroupedCommand, option
+from ignite_kd.cli.options import SEED, GroupedCommand, option
 
 __all__ = ["command"]
 
@@ -25,7 +25,7 @@ __all__ = ["command"]
 @option(
     "--seed",
     group="Proof",
-    type=click.IntRange(0, 2**32 - 1),
+    type=SEED,
     help="Of the steps at which to kill.  [default: a new one]",
 )
 def command(

@@ -65,7 +65,7 @@ class FileLoader(Seekable):
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # its own, or each pass would draw from the global one
-            worker_init_fn=_LeaveSignalsToTheTrainer(),
+            worker_init_fn=_LeaveSignalsToTheTrainer() if num_workers else None,
         )
 
     def images(self, indices: Sequence[int]) -> Tensor:

@@ -88,7 +88,7 @@ def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
     teachers = {summary.cell.column: summary.schedule for summary in found if summary.cell.row == TEACHER}
     return [
         dataclasses.replace(summary, teacher=teachers.get(summary.cell.column, ""))
-        if table.losses.get(summary.cell.row)
+        if table.is_taught(summary.cell)
         else summary
         for summary in found
     ]

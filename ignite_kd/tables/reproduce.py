@@ -79,7 +79,8 @@ class Reproduction:
             run_folder.leave(self.folder, lock)
 
     def _fill(self, cells: Sequence[Cell], trials: Sequence[int]) -> int:
-        wanted = [self.table.columns[cell.column].teacher for cell in cells if self._is_taught(cell)]
+        taught = [cell for cell in cells if cell.row == TEACHER or self.table.is_taught(cell)]
+        wanted = [self.table.columns[cell.column].teacher for cell in taught]
         given = teachers.given(self.given, dict.fromkeys(wanted), self.table)
         self._teachers = {}
         for name in dict.fromkeys(wanted):
@@ -100,9 +101,6 @@ class Reproduction:
             if status:
                 return status
         return 0
-
-    def _is_taught(self, cell: Cell) -> bool:
-        return cell.row == TEACHER or bool(self.table.losses[cell.row])
 
     def _trainings(self) -> dict[Cell, Cell]:
         """Each student's cell with the first one of the same training: alone, it is the same under any teacher.
@@ -257,7 +255,7 @@ class Reproduction:
 
     def _has_students(self, name: str) -> bool:
         """Whether anything here learned from that teacher."""
-        cells = [cell for cell in self._homes if self._is_taught(cell)]
+        cells = [cell for cell in self._homes if self.table.is_taught(cell)]
         slugs = [cell.slug for cell in cells if self.table.columns[cell.column].teacher == name]
         return any(any(self.folder.glob(f"*/{slug}-[0-9]*")) for slug in slugs)
 

@@ -70,6 +70,10 @@ class Table:
         """What was published, in %; None where nothing was."""
         return self.published.get(cell.row, {}).get(cell.column)
 
+    def is_taught(self, cell: Cell) -> bool:
+        """Whether a student learns there from a teacher; one alone, and a teacher, do not."""
+        return bool(self.losses.get(cell.row))
+
     def choose(self, rows: Sequence[str] = (), columns: Sequence[str] = (), cells: Sequence[str] = ()) -> list[Cell]:
         """Cells by rows, by columns (both: where they meet) and one by one (`kd:500`); all where nothing is said.
 
