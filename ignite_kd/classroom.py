@@ -69,7 +69,7 @@ def train(sessions: Sequence[Session]) -> int:
             except (OSError, RunFailed, UserError) as error:  # a full disk: all is trained, and the end can be redone
                 if len(sessions) == 1 or session.processes > 1:
                     raise
-                session.say(f"failed: {error}; the same command with --resume auto ends it")
+                session.say(f"failed: {error}; {session.plan.how_to_go_on}")
                 failures.append(session)
     if failures:
         names = ", ".join(session.label for session in failures)

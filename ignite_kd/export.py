@@ -97,8 +97,11 @@ def export(
     network, found = trained.build(classes, size)
     network.eval()
     told = trained.card or {"file_says": found.meta}
-    dataset = dataset or told.get("dataset")
+    learned = told.get("dataset")
+    dataset = dataset or learned
     prepared = _Prepared.of(dataset, (told.get("quirks") or {}).get("normalisation", "dataset"), with_normalisation)
+    if learned not in (None, dataset):  # its card would say of the file what is not so
+        raise UserError(f"--dataset {dataset} was given, but {trained.path} learned {learned}; leave the option out.")
 
     real = _real_pixels(dataset, data_dir, size, told.get("views") or "usual")
     content = form.write(prepared.around(network), torch.zeros(2, 3, size, size), trained.name)

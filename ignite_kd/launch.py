@@ -66,7 +66,7 @@ def launch(plans: Sequence[Plan], max_restarts: int = 0) -> int:
             _print(f"{killed}; starting again from the last checkpoint ({left} times left)")
             rest = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
             named = {label: dataclasses.replace(plan, resume="auto", time_limit=rest) for label, plan in named.items()}
-    raise RunFailed(f"{killed}; go on with --resume auto.")
+    raise RunFailed(f"{killed}; {plans[0].how_to_go_on}.")
 
 
 def _in_one_folder(plan: Plan) -> Plan:

@@ -81,6 +81,11 @@ class Plan:
         own = {name: getattr(self, name) for name in self._SHARED}
         return own | {name: getattr(self.recipe, name) for name in self._SHARED_BY_RECIPES} | {"order": self.order}
 
+    @property
+    def how_to_go_on(self) -> str:
+        """What to do after a stop, in words."""
+        return "the same command goes on" if self.resume == "auto" else "go on with --resume auto"
+
     def label(self) -> str:
         """A short name among classmates: `kd1+vid0.1-seed0`."""
         methods = "+".join(

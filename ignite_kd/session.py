@@ -203,8 +203,7 @@ class Session:
             reason = self.stopping.reason or "a handler"
             self.note(status="stopped", reason=reason)
             done = f"{self.student.state.iteration // len(self.data.train)} of {self.plan.max_epochs} epochs"
-            how = "the same command goes on" if self.plan.resume == "auto" else "go on with --resume auto"
-            self.say(f"stopped by {reason} after {done}, saved in {self.folder}; {how}")
+            self.say(f"stopped by {reason} after {done}, saved in {self.folder}; {self.plan.how_to_go_on}")
             return self.stopping.status
         self.say(conclude(self))
         return 0

@@ -203,4 +203,4 @@ def test_one_whose_end_fails_does_not_keep_the_others_from_theirs(plan, monkeypa
             train(sessions)
         status = [json.loads((session.folder / "run.json").read_text())["status"] for session in sessions]
     assert status == ["running", "finished", "finished"]
-    assert "No space left on device; the same command with --resume auto ends it" in capsys.readouterr().out
+    assert "No space left on device; go on with --resume auto" in capsys.readouterr().out

@@ -162,6 +162,7 @@ def test_what_cannot_be_is_said_in_one_line():
         ("--which best chooses among the epochs of a run", {"which": "best"}, "a.th"),
         ("looks like resnet8 with 10 classes, not like resnet14", {"model": "resnet14"}, "a.th"),
         ("unknown data set 'cifar11'", {"dataset": "cifar11"}, "a.pt2"),
+        (r"--dataset cifar10 was given, but net\.pth learned shapes", {"dataset": "cifar10"}, "a.th"),
     ):
         with pytest.raises(UserError, match=words):
             export("net.pth", output, **settings)

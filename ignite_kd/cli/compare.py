@@ -47,6 +47,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
     networks and recipes, as long as they learned the same data.
     """
     from ignite_kd.comparison import compare, markdown  # torch is imported here
+    from ignite_kd.errors import UserError
     from ignite_kd.files import atomic_write, check_writable
     from ignite_kd.handlers import plots
 
@@ -57,14 +58,17 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
     told = json.dumps(found.to_json(), indent=2, ensure_ascii=False)
     click.echo(told if as_json else markdown(found, whole=False), nl=as_json)
     if folder is not None:
+        atomic_write(folder / "compare.json", told + "\n")
         pictures = []
         if plots.available():
             from ignite_kd.comparison.pictures import draw
 
-            pictures = draw(found, folder)
+            try:
+                pictures = draw(found, folder)
+            except (UserError, OSError) as error:  # a matplotlib that is there, but cannot be imported
+                click.echo(f"warning: no pictures: {error}", err=True)
         else:
             click.echo("pictures need matplotlib; install it with: pip install matplotlib", err=True)
         atomic_write(folder / "compare.md", markdown(found, pictures=pictures))
-        atomic_write(folder / "compare.json", told + "\n")
         click.echo(f"written  {folder}: {', '.join(['compare.md', 'compare.json', *pictures])}", err=as_json)
     return 0

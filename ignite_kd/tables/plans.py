@@ -10,10 +10,11 @@ from ignite_kd import heads, recipes
 from ignite_kd.errors import UserError
 from ignite_kd.plan import Plan, Term
 from ignite_kd.recipes import Recipe, crd
-from ignite_kd.tables.table import BENCHMARK, Cell, Column, Table
+from ignite_kd.tables.table import BENCHMARK, TEACHER, Cell, Column, Table
+from ignite_kd.tables.trial import Trial
 from ignite_kd.terms import check_terms
 
-__all__ = ["Machine", "scaled", "student_plan", "teacher_plan"]
+__all__ = ["Machine", "is_of_table", "scaled", "student_plan", "teacher_plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ def student_plan(table: Table, cell: Cell, trial: int, teacher_path: str | None,
     words = [column.recipe or table.recipe, *filter(None, [table.changes.get(cell.row)])]
     recipe = scaled(recipes.get(",".join(words)), scale)
     terms = [dataclasses.replace(t, warm_up=_times(t.warm_up, scale)) for t in _terms(table, cell.row, column)]
-    taught = len(terms) > 1
+    taught = table.is_taught(cell)
     return Plan(
         student=column.student,
         recipe=recipe,
@@ -64,6 +65,15 @@ def teacher_plan(table: Table, name: str, scale: float, **settings: Any) -> Plan
         resume="auto",
         **settings,
     )
+
+
+def is_of_table(trial: Trial, table: Table, scale: float) -> bool:
+    """Whether a trial is of a cell as the table has it now: one of another form may bear its name."""
+    if trial.cell not in table.cells():
+        return False
+    if trial.row == TEACHER:
+        return True
+    return not trial.strays_from(student_plan(table, trial.cell, trial.trial, None, scale))
 
 
 def scaled(recipe: Recipe, scale: float) -> Recipe:

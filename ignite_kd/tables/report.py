@@ -28,7 +28,7 @@ class Summary:
     validation: float | None
     trials: int
     failed: int
-    minutes: float  # of a trial
+    minutes: float  # of a trial that did not fail, where there is one
     students: int  # that shared a run, at most
     devices: tuple[str, ...]  # of earlier parts of a training, too
     scale: float
@@ -186,7 +186,8 @@ def _protocol(table: Table) -> str:
 
 
 def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:
-    failed = sum(trial.error is not None for trial in trials)
+    whole = [trial for trial in trials if trial.error is None]  # one that failed may have done so at once
+    failed = len(trials) - len(whole)
     tested = [trial.accuracy for trial in trials if trial.accuracy is not None]
     validated = [trial.validation_accuracy for trial in trials if trial.validation_accuracy is not None]
     mean, deviation = mean_and_deviation(tested) if tested else (None, None)
@@ -198,7 +199,7 @@ def _summary(table: Table, cell: Cell, trials: Sequence[Trial]) -> Summary:
         validation=mean_and_deviation(validated)[0] if validated else None,
         trials=len(trials) - failed,
         failed=failed,
-        minutes=mean_and_deviation(trial.minutes for trial in trials)[0],
+        minutes=mean_and_deviation(trial.minutes for trial in whole or trials)[0],
         students=max(trial.students for trial in trials),
         devices=tuple(dict.fromkeys(device for trial in trials for device in _devices(trial))),
         scale=trials[0].epochs_scale,

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,10 @@ from ignite_kd.handlers import RunRecord, Stopping
 from ignite_kd.launch import launch
 from ignite_kd.plan import Plan
 from ignite_kd.tables import report, teachers
+from ignite_kd.tables.buildable import check_losses
 from ignite_kd.tables.checked import checked
 from ignite_kd.tables.elsewhere import Elsewhere
-from ignite_kd.tables.plans import Machine, student_plan, teacher_plan
+from ignite_kd.tables.plans import Machine, is_of_table, student_plan, teacher_plan
 from ignite_kd.tables.table import TEACHER, Cell, Table
 from ignite_kd.tables.trial import Trial, on_its_machine, read_trial, write_trial
 
@@ -67,6 +69,7 @@ class Reproduction:
     def run(self, cells: Sequence[Cell], trials: Sequence[int]) -> int:
         """Fill these cells with these trials; returns the exit status: 0 when all is there."""
         self._homes = self._trainings()
+        check_losses(self.table, cells)
         run_folder.make(self.folder)
         lock = run_folder.lock(self.folder)
         try:
@@ -125,7 +128,7 @@ class Reproduction:
                 plan = self._plan(cell, trial)
                 path, identity = self._trial_path(cell, trial), run_folder.identity_of(plan)
                 if path.exists():
-                    _refuse_other(path, identity)
+                    _refuse_other(path, plan, identity)
                     continue
                 alike = [other for other in self._homes if self._homes[other] == self._homes[cell] and other != cell]
                 if not (
@@ -303,21 +306,17 @@ class Reproduction:
     def trials(self) -> list[Trial]:
         """All that are finished here; not those of a table that was written otherwise when they were trained."""
         paths = sorted((self.folder / "trials").glob("*.json"))
-        return [trial for trial in map(read_trial, paths) if self._is_of_this_table(trial)]
-
-    def _is_of_this_table(self, trial: Trial) -> bool:
-        if trial.row == TEACHER:
-            return trial.cell in self.table.cells()
-        if trial.cell not in self._homes:
-            return False
-        return not trial.strays_from(student_plan(self.table, trial.cell, trial.trial, None, self.scale))
+        return [trial for trial in map(read_trial, paths) if is_of_table(trial, self.table, self.scale)]
 
     def _report(self) -> None:
         found = self.trials()
         there = len(list((self.folder / "trials").glob("*.json")))
         if there > len(found):
             self.say(f"left out {there - len(found)} of {self.folder / 'trials'}: of other settings than the table's")
-        if found:
+        apart = _of_other_images(found)
+        if apart:
+            self.say(f"warning: not all trials learned from the same images: {', '.join(apart)} from others than most")
+        if there:
             atomic_write(self.folder / "table.md", report.markdown(self.table, found) + "\n")
             atomic_write(self.folder / "trials.jsonl", "".join(json.dumps(trial.to_json()) + "\n" for trial in found))
             try:
@@ -335,13 +334,21 @@ class _Notes:
     teachers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def _refuse_other(path: Path, identity: Mapping[str, Any]) -> None:
+def _refuse_other(path: Path, plan: Plan, identity: Mapping[str, Any]) -> None:
     changed = read_trial(path).differs_from(dict(identity))
     if changed:
         raise UserError(
             f"{path} was trained with other settings: {'; '.join(changed)}; "
-            "choose another --output-dir, or move it away to train it again."
+            f"choose another --output-dir, or move it and {plan.output_dir} away to train it again."
         )
+
+
+def _of_other_images(trials: Sequence[Trial]) -> list[str]:
+    """Those whose data has another digest than most have, as a folder of images on another machine may."""
+    digests = [(trial, (trial.record.get("data") or {}).get("digest")) for trial in trials]
+    counted = Counter(digest for _, digest in digests if digest)
+    usual = counted.most_common(1)[0][0] if counted else None
+    return [f"trial {trial.trial} of {trial.cell}" for trial, digest in digests if digest not in (None, usual)]
 
 
 def _in_brackets(teacher: Trial) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ignite_kd.errors import UserError, unknown
 from ignite_kd.tables.checked import checked
+from ignite_kd.terms import Term
 
 __all__ = ["TEACHER", "Cell", "Column", "Table", "get", "names"]
 
@@ -72,7 +73,8 @@ class Table:
 
     def is_taught(self, cell: Cell) -> bool:
         """Whether a student learns there from a teacher; one alone, and a teacher, do not."""
-        return bool(self.losses.get(cell.row))
+        losses = self.losses.get(cell.row, ())
+        return losses == BENCHMARK or any(Term.read(word).method != "ce" for word in losses)
 
     def choose(self, rows: Sequence[str] = (), columns: Sequence[str] = (), cells: Sequence[str] = ()) -> list[Cell]:
         """Cells by rows, by columns (both: where they meet) and one by one (`kd:500`); all where nothing is said.

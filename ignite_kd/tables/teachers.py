@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,11 @@ def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
     wanted = {"validation": recipe.validation_images, "samples_per_class": table.teacher_samples_per_class}
     wanted |= {"seed": 0, "stratified": True} if recipe.validation_images else {}
     for path in sorted(folder.glob("*.th")):
-        card = read_card(path)
+        try:
+            card = read_card(path)
+        except UserError as error:  # of a file that may be another network's
+            warnings.warn(f"{error} No teacher is looked for in it.", stacklevel=2)
+            continue
         if card is None or (card.get("model"), card.get("dataset")) != (name, table.dataset):
             continue
         splits = [seen.get("split") or {} for seen in seen_by(card)]

@@ -11,6 +11,7 @@ from commands import call
 
 from ignite_kd import data, models
 from ignite_kd.cli.compare import command
+from ignite_kd.errors import UserError
 from ignite_kd.handlers import plots
 from ignite_kd.weights import save_weights
 
@@ -175,6 +176,17 @@ def test_people_get_tables_and_a_folder_of_pictures(monkeypatch):
     done = call("compare runs/kd --device cpu --images 50 --output-dir bare")
     assert "pip install matplotlib" in done.err and done.err.count("\n") == 1
     assert sorted(path.name for path in Path("bare").iterdir()) == ["compare.json", "compare.md"]
+
+
+def test_a_matplotlib_that_is_broken_costs_the_pictures_alone(monkeypatch):
+    def broken(*_):
+        raise UserError("matplotlib cannot be imported")
+
+    monkeypatch.setattr(plots, "available", lambda: True)
+    monkeypatch.setattr("ignite_kd.comparison.pictures.draw", broken)
+    done = call("compare runs/kd --device cpu --images 50 --output-dir broken")
+    assert done.status == 0 and "warning: no pictures: matplotlib cannot be imported" in done.err
+    assert sorted(path.name for path in Path("broken").iterdir()) == ["compare.json", "compare.md"]
 
 
 def test_weights_that_are_not_what_the_card_boasts_are_told_of():

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_each_trial_is_there_once_and_a_column_has_one_teacher(name):
 
 def test_files_that_measure_nothing_known_are_not_shipped():
     assert {path.stem for path in measured.FOLDER.glob("*.jsonl")} <= set(tables.names())
+
+
+def test_a_table_of_ones_own_that_borrows_a_name_does_not_borrow_what_was_measured():
+    table = tables.get("vid-small-data")
+    assert "| kd |" in measured.show(table, table.choose(columns=["100"]))
+    mine = dataclasses.replace(table, losses={**table.losses, "kd": ["kd:9"]})
+    told = measured.show(mine, mine.choose(columns=["100"]))
+    assert "| kd |" not in told and "| teacher |" in told
 
 
 def test_nothing_measured_is_one_line():

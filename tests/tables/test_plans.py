@@ -50,6 +50,13 @@ def test_a_student_alone_needs_no_teacher():
     assert plan.teacher is None and plan.teacher_path is None and plan.terms == [Term("ce")]
 
 
+def test_labels_alone_are_no_teacher():
+    table = dataclasses.replace(tables.get("vid-cifar10"), losses={"half": ["ce:0.5"], "kd": ["ce:0.5", "kd:1"]})
+    plan = student_plan(table, Cell("half", "100"), 0, "t.th", 1.0)
+    assert plan.teacher is None and not table.is_taught(Cell("half", "100"))
+    assert student_plan(table, Cell("kd", "100"), 0, "t.th", 1.0).teacher and table.is_taught(Cell("kd", "100"))
+
+
 def test_methods_of_a_column_and_trial_can_learn_together():
     assert plan_of("vid-cifar10", "kd:100").shared() == plan_of("vid-cifar10", "vid:100").shared()
     assert plan_of("vid-cifar10", "kd:100").shared() != plan_of("vid-cifar10", "kd:100", trial=1).shared()

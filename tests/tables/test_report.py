@@ -85,6 +85,11 @@ def test_a_failed_trial_is_told_and_not_averaged():
     assert (found.mean, found.deviation, found.count) == (80.0, None, "1, 1 failed")
 
 
+def test_the_minutes_are_those_of_trials_that_went_to_the_end():
+    assert summary(trial(0, 80.0, seconds=240.0), trial(1, None, seconds=2.0)).minutes == 2.0
+    assert summary(trial(0, None, seconds=240.0)).minutes == 2.0
+
+
 def test_markdown_has_a_table_a_column_in_the_tables_order():
     told = report.markdown(TABLE, [trial(0, 81.0), trial(0, 60.0, row="kd"), trial(0, 88.0, column="500")])
     lines = told.splitlines()

@@ -171,8 +171,14 @@ def test_a_shorter_schedule_is_marked_and_has_a_folder_of_its_own(table, tmp_pat
 def test_results_of_other_settings_are_not_mixed(table, tmp_path):
     fill(table, tmp_path / "r", rows=["student"])
     table.write_text(json.dumps(MINE | {"recipe": RECIPE.format(4) + ",learning_rate=0.2"}))
-    with pytest.raises(UserError, match=r"recipe\.learning_rate was 0\.1 and is 0\.2"):
+    with pytest.raises(UserError, match=r"recipe\.learning_rate was 0\.1 and is 0\.2.*move it and .*student-5-0 away"):
         fill(table, tmp_path / "r", rows=["student"])
+    (tmp_path / "r" / "table.md").write_text("of before")
+    (tmp_path / "r" / "runs" / "student-5-0").rename(tmp_path / "run")
+    (tmp_path / "r" / "trials" / "student-5-0.json").rename(tmp_path / "r" / "trials" / "student-5-1.json")
+    with pytest.raises(UserError):
+        fill(table, tmp_path / "r", rows=["student"], trials=2)
+    assert "of before" not in (tmp_path / "r" / "table.md").read_text()
 
 
 def test_trials_of_other_settings_that_lie_there_are_not_averaged_in(table, tmp_path, capsys):
@@ -343,6 +349,17 @@ def test_what_was_finished_elsewhere_is_not_trained_again(table, tmp_path, train
     assert fill(table, tmp_path / "here", rows=["student"], trials=3)[1] == taken  # the copies stay
 
 
+def test_trials_that_learned_from_other_images_are_told_of(table, tmp_path, capsys):
+    fill(table, tmp_path / "r", rows=["student"], trials=3)
+    assert "warning" not in capsys.readouterr().out
+    path = tmp_path / "r" / "trials" / "student-5-1.json"  # as one that came from a machine whose folder has others
+    trial = json.loads(path.read_text())
+    trial["record"]["data"]["digest"] = "of other images"
+    path.write_text(json.dumps(trial))
+    fill(table, tmp_path / "r", rows=["student"], trials=3)
+    assert "not all trials learned from the same images: trial 1 of student:5 from others" in capsys.readouterr().out
+
+
 def test_what_learned_from_another_teacher_elsewhere_is_refused(table, tmp_path, recwarn):
     one, other = teacher_file(tmp_path / "one.th"), teacher_file(tmp_path / "other.th", seed=1)
     fill(table, tmp_path / "there", rows=["kd"], given=[one])
@@ -373,6 +390,8 @@ def test_another_table_leaves_the_report_of_this_one(table, tmp_path):
         {"published": {}, "losses": {"kd": ["kd:1"], "bad": ["nobody:1"]}},
         {"published": {}, "losses": {"kd": ["kd:1"], "bad": ["kd:1", "kd:2"]}},
         {"published": {}, "losses": {"kd": ["kd:1"], "bad": ["ce:0"]}},
+        {"published": {}, "losses": {"kd": ["kd:1,temprature=4"]}},
+        {"published": {}, "losses": {"kd": ["vid:1,variant=nobody"]}},
         {"columns": MINE["columns"] | {"bad": {"teacher": "mlp_16", "student": "nobody"}}},
         {"columns": MINE["columns"] | {"bad": {"teacher": "mlp_16", "student": "mlp_8", "recipe": "vid,epochs=x"}}},
     ],

@@ -58,6 +58,15 @@ def test_the_shipped_one_is_that_of_the_tables_data(tmp_path):
     assert teachers.shipped("mlp_9", TABLE, tmp_path) is None
 
 
+def test_a_damaged_card_of_another_file_keeps_nobody_from_the_shipped_one(tmp_path):
+    split = {"samples_per_class": None, "validation": 500, "seed": 0, "stratified": True}
+    file(tmp_path / "t.th", data={"split": split})
+    file(tmp_path / "a.th")
+    (tmp_path / "a.th.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"a\.th\.json is damaged"):
+        assert teachers.shipped("mlp_8", TABLE, tmp_path) == tmp_path / "t.th"
+
+
 def test_its_result_is_its_cards(tmp_path):
     path = tmp_path / "t.th"
     file(path, results=RESULTS, epochs=7, minutes=2, seed=3, recipe="vid")
