@@ -160,7 +160,7 @@ def _fill(
     status = work.run(cells, list(dict.fromkeys(seeds)) or range(trials))
     taught = {cell.column for cell in cells if table.is_taught(cell)}
     shown = {*cells, *(Cell(TEACHER, column) for column in taught)}  # a student is as good as its teacher allows
-    found = [trial for trial in work.trials() if trial.cell in shown]
+    found = [trial for trial in work.place.trials() if trial.cell in shown]
     if found:
         click.echo("\n" + report.markdown(table, found))
     click.echo(f"\nfolder   {folder}" + ("" if status == 0 else "; not all is there yet, the same command goes on"))

@@ -63,7 +63,7 @@ def work(table, folder, **options):
 def fill(table, folder, trials=1, rows=(), columns=("5",), cells=(), **options):
     done = work(table, folder, **options)
     status = done.run(done.table.choose(rows, columns, cells), range(trials))
-    return status, {(trial.row, trial.column, trial.trial): trial for trial in done.trials()}
+    return status, {(trial.row, trial.column, trial.trial): trial for trial in done.place.trials()}
 
 
 def test_students_of_a_teacher_and_a_data_order_learn_together_and_are_trained_once(table, tmp_path, trained):
@@ -214,7 +214,7 @@ def test_a_limit_that_ends_a_group_with_a_failed_student_is_no_failure(table, tm
 
     monkeypatch.setattr(reproduce, "launch", stopped)
     assert done.run(done.table.choose(columns=["5"]), range(1)) == 75
-    found = {trial.row: trial for trial in done.trials()}
+    found = {trial.row: trial for trial in done.place.trials()}
     assert found["broken"].error and "kd" not in found
     monkeypatch.undo()
     status, again = fill(table, tmp_path / "r")
@@ -304,7 +304,7 @@ def test_a_folder_that_was_moved_is_gone_on_with(table, tmp_path, trained):
 def test_a_folder_whose_shipped_teacher_was_moved_takes_it_where_it_is_now(table, tmp_path, trained, monkeypatch):
     before, after = teacher_file(tmp_path / "before.th"), tmp_path / "after.th"
     shipped = [Path(before)]
-    monkeypatch.setattr(reproduce.teachers, "shipped", lambda name, table: shipped[0])
+    monkeypatch.setattr("ignite_kd.tables.teachers.shipped", lambda name, table: shipped[0])
     fill(table, tmp_path / "r", rows=["kd"])
     Path(before).rename(after)
     shipped[0] = after
@@ -333,7 +333,7 @@ def test_a_picture_that_cannot_be_drawn_stops_nothing(table, tmp_path, monkeypat
     def broken(*_):
         raise UserError("matplotlib cannot be imported")
 
-    monkeypatch.setattr(reproduce.report, "picture", broken)
+    monkeypatch.setattr("ignite_kd.tables.report.picture", broken)
     said = []
     status, found = fill(table, tmp_path / "r", rows=["student"], say=said.append)
     assert status == 0 and found and "warning: no picture: matplotlib cannot be imported" in said
