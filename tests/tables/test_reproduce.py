@@ -7,63 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from commands import call
+from filled import MINE, RECIPE, fill, teacher_file, work
 
-from ignite_kd import tables
 from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.files import digest_of
 from ignite_kd.handlers import checkpoint
 from ignite_kd.tables import reproduce
-from ignite_kd.tables.plans import Machine
-from ignite_kd.tables.reproduce import Reproduction
-from ignite_kd.weights import save_weights
-
-RECIPE = "vid,epochs={},milestones=2,batch_size=20,validation_images=100,validate_every=2"
-MINE = {
-    "name": "mine",
-    "title": "A table for tests",
-    "dataset": "shapes",
-    "recipe": RECIPE.format(4),
-    "teacher_recipe": RECIPE.format(2),
-    "teacher_samples_per_class": 20,
-    "columns": {
-        "5": {"teacher": "mlp_16", "student": "mlp_8", "samples_per_class": 5},
-        "10": {"teacher": "mlp_16", "student": "mlp_8", "samples_per_class": 10},
-    },
-    "losses": {"student": [], "kd": ["kd:1,temperature=4"], "dist": ["dist:1"]},
-    "published": {"student": {"5": 20.0}},
-}
-
-
-@pytest.fixture
-def table(tmp_path):
-    path = tmp_path / "mine.json"
-    path.write_text(json.dumps(MINE))
-    return path
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """The groups that are trained, by the folders of their students."""
-    groups, launch = [], reproduce.launch
-
-    def watch(plans):
-        groups.append([Path(plan.output_dir).name for plan in plans])
-        return launch(plans)
-
-    monkeypatch.setattr(reproduce, "launch", watch)
-    return groups
-
-
-def work(table, folder, **options):
-    return Reproduction(tables.get(str(table)), folder, Machine(compile="off"), **options)
-
-
-def fill(table, folder, trials=1, rows=(), columns=("5",), cells=(), **options):
-    done = work(table, folder, **options)
-    status = done.run(done.table.choose(rows, columns, cells), range(trials))
-    return status, {(trial.row, trial.column, trial.trial): trial for trial in done.place.trials()}
 
 
 def test_students_of_a_teacher_and_a_data_order_learn_together_and_are_trained_once(table, tmp_path, trained):
@@ -103,13 +52,6 @@ def test_a_trial_is_what_its_training_alone_gives(table, tmp_path):
 def test_a_group_is_as_large_as_was_asked_for(table, tmp_path, trained):
     fill(table, tmp_path / "r", rows=["kd", "dist"], group=1)
     assert trained == [["mlp_16"], ["kd-5-0"], ["dist-5-0"]]
-
-
-def test_the_report_lies_in_the_folder(table, tmp_path):
-    fill(table, tmp_path / "r", rows=["student"], trials=2)
-    told = (tmp_path / "r" / "table.md").read_text()
-    assert "| student | 20.00 |" in told and "| 2 |" in told
-    assert len((tmp_path / "r" / "trials.jsonl").read_text().splitlines()) == 2
 
 
 KILLED = """
@@ -181,18 +123,6 @@ def test_results_of_other_settings_are_not_mixed(table, tmp_path):
     assert "of before" not in (tmp_path / "r" / "table.md").read_text()
 
 
-def test_trials_of_other_settings_that_lie_there_are_not_averaged_in(table, tmp_path, capsys):
-    fill(table, tmp_path / "r", rows=["student"], trials=2)
-    table.write_text(json.dumps(MINE | {"recipe": RECIPE.format(4) + ",learning_rate=0.2"}))
-    for path in ("trials/student-5-0.json", "runs/student-5-0"):  # as the refusal advises
-        (tmp_path / "r" / path).rename(tmp_path / Path(path).name)
-    _, found = fill(table, tmp_path / "r", rows=["student"])
-    assert [key for key in found if key[0] == "student"] == [("student", "5", 0)]
-    assert "left out 1 of" in capsys.readouterr().out
-    (line,) = [line for line in (tmp_path / "r" / "table.md").read_text().splitlines() if line.startswith("| student")]
-    assert "±" not in line
-
-
 def test_a_limit_that_ends_a_group_with_a_failed_student_is_no_failure(table, tmp_path, monkeypatch):
     table.write_text(json.dumps(MINE | {"published": {}, "losses": {"kd": ["kd:1"], "broken": ["ce:1", "dist:1e38"]}}))
     done, launch = work(table, tmp_path / "r"), reproduce.launch
@@ -221,68 +151,6 @@ def test_a_limit_that_ends_a_group_with_a_failed_student_is_no_failure(table, tm
     assert status == 0 and again["kd", "5", 0].accuracy is not None
 
 
-def teacher_file(path, seed=0, **card):
-    from ignite_kd import models
-
-    torch.manual_seed(seed)
-    model = models.build("mlp_16", num_classes=10)
-    save_weights(path, model.state_dict(), {"model": "mlp_16", "num_classes": 10, "dataset": "shapes"} | card)
-    return str(path)
-
-
-def test_a_teacher_that_is_given_is_measured_and_used(table, tmp_path, trained, recwarn):
-    given = teacher_file(tmp_path / "mine.th")
-    _, found = fill(table, tmp_path / "r", rows=["teacher", "kd"], given=[given])
-    assert trained == [["kd-5-0"]]
-    assert 0 < found["teacher", "5", 0].accuracy < 40  # of ten classes, untrained
-    with pytest.raises(UserError, match="learn from another mlp_16"):
-        fill(table, tmp_path / "r", rows=["kd"], given=[teacher_file(tmp_path / "other.th", seed=1)])
-    with pytest.raises(UserError, match="is not what the students here learned from"):
-        save_weights(
-            given, {**torch.load(given, weights_only=True), "classifier.bias": torch.ones(10)}, {"model": "mlp_16"}
-        )
-        fill(table, tmp_path / "r", rows=["kd"], given=[given])
-
-
-def test_a_teacher_that_nobody_needs_is_one_line(table, tmp_path):
-    with pytest.raises(UserError, match="is a mlp_16, but the cells need no teacher"):
-        fill(table, tmp_path / "r", rows=["student"], given=[teacher_file(tmp_path / "mine.th")])
-    with pytest.raises(UserError, match="cannot read"):
-        fill(table, tmp_path / "r", rows=["kd"], given=["nowhere.th"])
-
-
-def test_a_teacher_of_other_data_is_one_line(table, tmp_path):
-    given = teacher_file(tmp_path / "other.th", dataset="cifar10", results={"test": {"last": {"accuracy": 0.99}}})
-    with pytest.raises(UserError, match="learned cifar10, but mine is of shapes"):
-        fill(table, tmp_path / "r", rows=["kd"], given=[given])
-
-
-def test_a_wrong_teacher_may_be_put_right_as_long_as_nobody_learned_from_it(table, tmp_path, recwarn):
-    wrong, right = teacher_file(tmp_path / "wrong.th"), teacher_file(tmp_path / "right.th", seed=1)
-    fill(table, tmp_path / "r", rows=["teacher"], given=[wrong])
-    _, found = fill(table, tmp_path / "r", rows=["teacher", "kd"], given=[right])
-    assert found["kd", "5", 0].record["identity"]["teacher_sha256"] == digest_of(right)
-    assert found["teacher", "5", 0].record["file"] == "right.th"
-
-
-def test_how_long_and_how_well_a_teacher_learned_is_said(table, tmp_path, capsys):
-    given = teacher_file(tmp_path / "mine.th", epochs=1, results={"test": {"last": {"accuracy": 0.5}}})
-    fill(table, tmp_path / "r", rows=["teacher"], given=[given])
-    assert "mine.th (50.00% on the test set, 1 epochs)" in capsys.readouterr().out
-    (line,) = [line for line in (tmp_path / "r" / "table.md").read_text().splitlines() if "| teacher |" in line][:1]
-    assert "epochs × 0.5: not compared" in line
-
-
-def test_the_trial_of_a_teacher_tells_how_it_was_trained(table, tmp_path):
-    _, found = fill(table, tmp_path / "r", rows=["teacher"])
-    record = json.loads((tmp_path / "r" / "teachers" / "mlp_16" / "run.json").read_text())
-    trial, results = found["teacher", "5", 0], record["results"]
-    assert trial.accuracy == pytest.approx(100 * results["test"]["last"]["accuracy"], abs=1e-4)
-    assert trial.best_accuracy == pytest.approx(100 * results["test"]["best"]["accuracy"], abs=1e-4)
-    assert trial.validation_accuracy == pytest.approx(100 * results["validation"]["last"], abs=1e-4)
-    assert (trial.record["seed"], trial.record["data"]) == (0, record["data"])
-
-
 def test_a_student_alone_is_trained_once_for_all_columns_that_ask_for_it(table, tmp_path, trained):
     columns = {"5": MINE["columns"]["5"], "other": MINE["columns"]["5"] | {"teacher": "mlp_12"}}
     table.write_text(json.dumps(MINE | {"columns": columns}))
@@ -290,32 +158,6 @@ def test_a_student_alone_is_trained_once_for_all_columns_that_ask_for_it(table, 
     assert status == 0 and trained[2:] == [["student-5-0"], ["kd-5-0"], ["kd-other-0"]]
     assert found["student", "5", 0].accuracy == found["student", "other", 0].accuracy
     assert found["kd", "5", 0].record["identity"] != found["kd", "other", 0].record["identity"]
-
-
-def test_a_folder_that_was_moved_is_gone_on_with(table, tmp_path, trained):
-    _, found = fill(table, tmp_path / "r", rows=["kd"])
-    (tmp_path / "r").rename(tmp_path / "moved")
-    del trained[:]
-    status, again = fill(table, tmp_path / "moved", rows=["kd", "dist"])
-    assert (status, trained) == (0, [["dist-5-0"]])
-    assert again["kd", "5", 0] == found["kd", "5", 0]
-
-
-def test_a_folder_whose_shipped_teacher_was_moved_takes_it_where_it_is_now(table, tmp_path, trained, monkeypatch):
-    before, after = teacher_file(tmp_path / "before.th"), tmp_path / "after.th"
-    shipped = [Path(before)]
-    monkeypatch.setattr("ignite_kd.tables.teachers.shipped", lambda name, table: shipped[0])
-    fill(table, tmp_path / "r", rows=["kd"])
-    Path(before).rename(after)
-    shipped[0] = after
-    for rows in (["kd", "dist"], ["kd"]):
-        status, _ = fill(table, tmp_path / "r", rows=rows)
-        assert status == 0
-    assert trained == [["kd-5-0"], ["dist-5-0"]]
-    shipped[0] = Path(teacher_file(tmp_path / "other.th", seed=1))
-    after.unlink()
-    with pytest.raises(UserError, match=r"after\.th"):
-        fill(table, tmp_path / "r", rows=["kd"])
 
 
 def test_a_finished_training_counts_for_all_its_cells_also_without_its_run(table, tmp_path, trained):
@@ -329,16 +171,6 @@ def test_a_finished_training_counts_for_all_its_cells_also_without_its_run(table
     assert again["student", "mlp_16", 0].accuracy == found["student", "mlp_12", 0].accuracy
 
 
-def test_a_picture_that_cannot_be_drawn_stops_nothing(table, tmp_path, monkeypatch):
-    def broken(*_):
-        raise UserError("matplotlib cannot be imported")
-
-    monkeypatch.setattr("ignite_kd.tables.report.picture", broken)
-    said = []
-    status, found = fill(table, tmp_path / "r", rows=["student"], say=said.append)
-    assert status == 0 and found and "warning: no picture: matplotlib cannot be imported" in said
-
-
 def test_what_was_finished_elsewhere_is_not_trained_again(table, tmp_path, trained):
     _, found = fill(table, tmp_path / "there", rows=["student"], trials=2)
     del trained[:]
@@ -349,39 +181,12 @@ def test_what_was_finished_elsewhere_is_not_trained_again(table, tmp_path, train
     assert fill(table, tmp_path / "here", rows=["student"], trials=3)[1] == taken  # the copies stay
 
 
-def test_trials_that_learned_from_other_images_are_told_of(table, tmp_path, capsys):
-    fill(table, tmp_path / "r", rows=["student"], trials=3)
-    assert "warning" not in capsys.readouterr().out
-    path = tmp_path / "r" / "trials" / "student-5-1.json"  # as one that came from a machine whose folder has others
-    trial = json.loads(path.read_text())
-    trial["record"]["data"]["digest"] = "of other images"
-    path.write_text(json.dumps(trial))
-    fill(table, tmp_path / "r", rows=["student"], trials=3)
-    assert "not all trials learned from the same images: trial 1 of student:5 from others" in capsys.readouterr().out
-
-
 def test_what_learned_from_another_teacher_elsewhere_is_refused(table, tmp_path, recwarn):
     one, other = teacher_file(tmp_path / "one.th"), teacher_file(tmp_path / "other.th", seed=1)
     fill(table, tmp_path / "there", rows=["kd"], given=[one])
     lines = str(tmp_path / "there" / "trials.jsonl")
     with pytest.raises(UserError, match=r"trials\.jsonl was trained with other settings: teacher_sha256 was"):
         fill(table, tmp_path / "here", rows=["kd"], given=[other], finished=[lines])
-
-
-def test_a_teacher_of_another_recipe_than_the_tables_is_not_used_on(table, tmp_path):
-    fill(table, tmp_path / "r", rows=["kd"])
-    table.write_text(json.dumps(MINE | {"teacher_recipe": RECIPE.format(3)}))
-    with pytest.raises(UserError, match=r"recipe\.epochs was 2 and is 3"):
-        fill(table, tmp_path / "r", rows=["dist"])
-
-
-def test_another_table_leaves_the_report_of_this_one(table, tmp_path):
-    fill(table, tmp_path / "r", rows=["student"])
-    before = (tmp_path / "r" / "table.md").read_bytes()
-    table.write_text(json.dumps(MINE | {"name": "other", "title": "Another"}))
-    with pytest.raises(UserError, match="table mine, not other"):
-        fill(table, tmp_path / "r", rows=["student"])
-    assert (tmp_path / "r" / "table.md").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -407,14 +212,6 @@ def test_what_is_wrong_with_a_table_is_found_before_anything_is_trained(table, t
 def test_a_scale_that_is_none_is_one_line(table, tmp_path, scale):
     with pytest.raises(UserError, match="--epochs-scale"):
         fill(table, tmp_path / "r", scale=scale)
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", '{"table": "mine"}', '{"table": "mine", "epochs_scale": "1"}'])
-def test_damaged_notes_are_one_line(table, tmp_path, text):
-    (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "reproduction.json").write_text(text)
-    with pytest.raises(UserError, match=r"reproduction\.json is damaged"):
-        fill(table, tmp_path / "r", rows=["student"])
 
 
 def test_a_full_disk_is_no_result(table, tmp_path, monkeypatch):
