@@ -77,7 +77,7 @@ def export(
         which: of a run the `last` epoch (the default) or the `best` one.
         model, num_classes, image_size: where neither run, card nor the weights' names and shapes tell them.
         with_normalisation: the file takes pixels from 0 to 1 and normalises them itself.
-        dataset: whose normalisation and images; the card's by default.
+        dataset: whose normalisation and images, where no card says it.
         data_dir: where its images are, to compare logits on them too; nothing is downloaded.
         command: what was typed, for the card.
     """

@@ -62,6 +62,11 @@ def test_what_does_not_change_the_result_changes_neither(change):
     assert other.title() == PLAN.title()
 
 
+def test_how_to_go_on_is_said_in_the_commands_words():
+    assert PLAN.how_to_go_on == "go on with --resume auto"
+    assert dataclasses.replace(PLAN, resume="auto").how_to_go_on == "the same command goes on"
+
+
 def test_the_identity_survives_json():
     assert json.loads(json.dumps(PLAN.identity())) == PLAN.identity()
 

@@ -37,7 +37,7 @@ __all__ = ["command"]
 @option(
     "--image-size", group="Network", type=click.IntRange(8), help="Edge of the images.  [default: the card's, else 32]"
 )
-@option("--dataset", group="Data", help="Whose normalisation it learned with.  [default: the card's]")
+@option("--dataset", group="Data", help="Whose normalisation it learned with, where no card says it.")
 @option(
     "--data-dir",
     group="Data",

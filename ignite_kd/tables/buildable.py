@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
 
 from ignite_kd import models
 from ignite_kd.errors import UserError
 from ignite_kd.losses import build_head
+from ignite_kd.plan import Plan
 from ignite_kd.tables.plans import student_plan
 from ignite_kd.tables.table import Cell, Table
 
@@ -27,11 +29,23 @@ def check_losses(table: Table, cells: Iterable[Cell]) -> None:
     labels = torch.arange(_IMAGES) % _CLASSES
     with torch.random.fork_rng(devices=[]):
         for names, rows in pairs.items():
-            teacher, student = (models.build(n, _CLASSES, **models.size_options(n, _SIZE)) for n in names)
+            teacher, student = map(_built, names)
             for cell in rows.values():
-                plan = student_plan(table, cell, 0, None, 1.0)
-                for term in filter(lambda term: term.factor, plan.terms):
-                    try:
-                        build_head(term, plan.recipe, student, teacher, labels, _SIZE)
-                    except UserError as error:
-                        raise UserError(f"cell {cell} of {table.name} cannot be trained: {error}") from None
+                try:
+                    _check(student_plan(table, cell, 0, None, 1.0), student, teacher, labels)
+                except UserError as error:
+                    raise UserError(f"cell {cell} of {table.name} cannot be trained: {error}") from None
+
+
+def _built(name: str) -> nn.Module:
+    try:
+        return models.build(name, _CLASSES, **models.size_options(name, _SIZE))
+    except (ValueError, AssertionError) as error:  # torchvision's words for a size that it does not take
+        raise UserError(f"{name} cannot be built for images of {_SIZE}×{_SIZE}: {error}") from None
+
+
+def _check(plan: Plan, student: nn.Module, teacher: nn.Module, labels: Tensor) -> None:
+    heads = [build_head(term, plan.recipe, student, teacher, labels, _SIZE) for term in plan.terms if term.factor]
+    stages = [head.first_stage(student) if plan.recipe.first_stage_epochs else None for head in heads]
+    if all(stage is not None and stage.replaces_main for stage in stages):
+        raise UserError("after its first stage nothing would be learned; give another term a factor, e.g. ce:1.")

@@ -9,10 +9,9 @@ from pathlib import Path
 from ignite_kd import run_folder
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import digest_of
-from ignite_kd.handlers import RunRecord
 from ignite_kd.plan import Plan
 from ignite_kd.tables import teachers
-from ignite_kd.tables.place import Place
+from ignite_kd.tables.place import Place, record_of
 from ignite_kd.tables.plans import Machine, teacher_plan
 from ignite_kd.tables.trial import Trial, on_its_machine, write_trial
 
@@ -72,7 +71,7 @@ class Faculty:
             return 0
         self._say(f"training the teacher {name}")
         status = self._train([plan])
-        if not status and RunRecord(str(plan.output_dir)).load()["status"] == "failed":
+        if not status and record_of(plan)["status"] == "failed":
             raise RunFailed(f"the teacher {name} failed; see {plan.output_dir}.")
         return status
 
@@ -103,7 +102,7 @@ class Faculty:
 def _is_trained(plan: Plan) -> bool:
     """Whether a teacher's training is finished; an error where it was not that of the table. Its number format and
     compilation may be those of another machine than the students'."""
-    record = RunRecord(str(plan.output_dir)).load()
+    record = record_of(plan)
     if record.get("status") != "finished":
         return False
     now = on_its_machine(run_folder.identity_of(plan), record.get("identity", {}))

@@ -8,7 +8,7 @@ from pathlib import Path
 from ignite_kd.errors import UserError
 from ignite_kd.tables import report
 from ignite_kd.tables.plans import is_of_table
-from ignite_kd.tables.table import Cell, Table, get, names
+from ignite_kd.tables.table import TEACHER, Cell, Table, get, names
 from ignite_kd.tables.trial import Trial, read_lines
 
 __all__ = ["FOLDER", "section", "show", "trials"]
@@ -23,7 +23,11 @@ def trials(table: Table) -> list[Trial]:
 
 def show(table: Table, cells: Sequence[Cell]) -> str:
     """Those of some cells, beside the published numbers."""
-    found = [trial for trial in trials(table) if trial.cell in cells and is_of_table(trial, table, 1.0)]
+    mine = [trial for trial in trials(table) if is_of_table(trial, table, 1.0)]
+    columns = {
+        trial.column for trial in mine if trial.row != TEACHER
+    }  # where nobody of this table learned, nobody taught
+    found = [trial for trial in mine if trial.cell in cells and trial.column in columns]
     if not found:
         raise UserError(f"nothing was measured yet for these cells of {table.name}; train them without --measured.")
     return report.markdown(table, found)

@@ -11,13 +11,15 @@ from typing import Any
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
+from ignite_kd.handlers import RunRecord
+from ignite_kd.plan import Plan
 from ignite_kd.tables import report
 from ignite_kd.tables.checked import checked
 from ignite_kd.tables.plans import is_of_table
 from ignite_kd.tables.table import Cell, Table
 from ignite_kd.tables.trial import Trial, read_trial
 
-__all__ = ["Place"]
+__all__ = ["Place", "record_of"]
 
 
 class Place:
@@ -56,7 +58,8 @@ class Place:
         return known and (self.folder / known["file"], known["sha256"])
 
     def note_teacher(self, name: str, path: Path, digest: str) -> None:
-        file = path.relative_to(self.folder) if path == self.teacher(name) else path.resolve()  # it may be moved
+        """Remember who teaches here; by a relative path where it lies here, for the folder may be moved."""
+        file = path.relative_to(self.folder) if path.parent == self.teacher(name).parent else path.resolve()
         known = self._notes().get("teachers", {}) | {name: {"file": str(file), "sha256": digest}}
         self._write_notes(teachers=known)
 
@@ -73,13 +76,11 @@ class Place:
 
     def report(self, say: Callable[[str], None]) -> None:
         """Write anew what there is to show."""
-        files, found = self._files(), self.trials()
-        if len(files) > len(found):
-            say(f"left out {len(files) - len(found)} of {self.folder / 'trials'}: of other settings than the table's")
-        apart = _of_other_images(found)
-        if apart:
-            say(f"warning: not all trials learned from the same images: {', '.join(apart)} from others than most")
-        if not files:
+        found = self.trials()
+        left = len(self._files()) - len(found)
+        if left:
+            say(f"left out {left} of {self.folder / 'trials'}: of other settings or cells than the table's")
+        if not found:
             return
         atomic_write(self.folder / "table.md", report.markdown(self.table, found) + "\n")
         atomic_write(self.folder / "trials.jsonl", "".join(json.dumps(trial.to_json()) + "\n" for trial in found))
@@ -87,6 +88,15 @@ class Place:
             report.picture(self.table, found, self.folder / "table.png")
         except (UserError, OSError) as error:  # a matplotlib that is there, but cannot be imported
             say(f"warning: no picture: {error}")
+
+    def remark(self, say: Callable[[str], None]) -> None:
+        """Say what is odd about the trials."""
+        apart = _of_other_images(self.trials())
+        if apart:
+            say(
+                f"warning: {len(apart)} of the trials in {self.folder} learned from other images than most, "
+                f"e.g. {apart[0]}"
+            )
 
     def _files(self) -> list[Path]:
         return sorted((self.folder / "trials").glob("*.json"))
@@ -112,6 +122,11 @@ class _Notes:
     table: str
     epochs_scale: float
     teachers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def record_of(plan: Plan) -> dict[str, Any]:
+    """What a run says of itself; nothing where it was not begun."""
+    return RunRecord(str(plan.output_dir)).load()
 
 
 def _of_other_images(trials: Sequence[Trial]) -> list[str]:

@@ -13,13 +13,13 @@ from typing import Any
 
 from ignite_kd import models, run_folder
 from ignite_kd.errors import RunFailed, UserError
-from ignite_kd.handlers import RunRecord, Stopping
+from ignite_kd.handlers import Stopping
 from ignite_kd.launch import launch
 from ignite_kd.plan import Plan
 from ignite_kd.tables.buildable import check_losses
 from ignite_kd.tables.elsewhere import Elsewhere
 from ignite_kd.tables.faculty import Faculty
-from ignite_kd.tables.place import Place
+from ignite_kd.tables.place import Place, record_of
 from ignite_kd.tables.plans import Machine, student_plan
 from ignite_kd.tables.table import TEACHER, Cell, Table
 from ignite_kd.tables.trial import Trial, read_trial, write_trial
@@ -70,9 +70,11 @@ class Reproduction:
         try:
             self.place.enter()
             try:
-                return self._fill(cells, trials)
+                status = self._fill(cells, trials)
             finally:
                 self.place.report(self.say)
+            self.place.remark(self.say)
+            return status
         finally:
             run_folder.leave(self.place.folder, lock)
 
@@ -179,14 +181,14 @@ class Reproduction:
         try:
             status = launch([dataclasses.replace(plan, time_limit=limit) for plan in plans])
         except RunFailed as error:
-            if not all(_has_ended(_record(plan)) for plan in plans):
+            if not all(_has_ended(record_of(plan)) for plan in plans):
                 raise
             self.say(f"warning: {error}")
         finally:
             if "torch._dynamo" in sys.modules:  # what was compiled for one group must not count against the next
                 sys.modules["torch._dynamo"].reset()
         # a student that diverged is a result, of which processes tell by their status
-        return 0 if status == 1 and all(_has_ended(_record(plan)) for plan in plans) else status
+        return 0 if status == 1 and all(_has_ended(record_of(plan)) for plan in plans) else status
 
 
 def _refuse_other(path: Path, plan: Plan, identity: Mapping[str, Any]) -> None:
@@ -198,11 +200,6 @@ def _refuse_other(path: Path, plan: Plan, identity: Mapping[str, Any]) -> None:
         )
 
 
-def _record(plan: Plan) -> dict[str, Any]:
-    """What a run says of itself; nothing where it was not begun."""
-    return RunRecord(str(plan.output_dir)).load()
-
-
 def _has_ended(record: Mapping[str, Any]) -> bool:
     """Whether nothing is gained by going on: a full disk, too, makes a run fail, but that may be put right."""
     return record.get("status") == "finished" or (record.get("status") == "failed" and record.get("diverged", True))
@@ -210,5 +207,5 @@ def _has_ended(record: Mapping[str, Any]) -> bool:
 
 def _begun(plan: Plan) -> Any:
     """How a run was begun, which classmates must have in common; nothing for one that was not."""
-    record = _record(plan)
+    record = record_of(plan)
     return record.get("compiled"), record.get("data")

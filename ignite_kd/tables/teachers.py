@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,11 +54,12 @@ def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
     recipe = recipes.get(table.teacher_recipe)
     wanted = {"validation": recipe.validation_images, "samples_per_class": table.teacher_samples_per_class}
     wanted |= {"seed": 0, "stratified": True} if recipe.validation_images else {}
+    damaged: UserError | None = None
     for path in sorted(folder.glob("*.th")):
         try:
             card = read_card(path)
         except UserError as error:  # of a file that may be another network's
-            warnings.warn(f"{error} No teacher is looked for in it.", stacklevel=2)
+            damaged = error
             continue
         if card is None or (card.get("model"), card.get("dataset")) != (name, table.dataset):
             continue
@@ -68,6 +68,8 @@ def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
         same &= (card.get("quirks") or {}).get("normalisation", "dataset") == recipe.normalisation
         if same and not any(member and member.get("teacher") for member in ancestry(card)):
             return path
+    if damaged is not None:  # it may be the one that would do: better put right than days of training
+        raise damaged
     return None
 
 

@@ -141,6 +141,8 @@ def _read(text: bytes, where: Path | str) -> Trial:
             raise ValueError("its recipe should be an object")
         if not all(isinstance(part.get("device", ""), str) for part in about.earlier):
             raise ValueError("its devices should be texts")
+        if not isinstance((about.data or {}).get("digest", ""), str):
+            raise ValueError("the digest of its data should be a text")
     except (ValueError, RecursionError):
         raise UserError(f"{where} is no trial, or damaged; restore it, or move it away to train it again.") from None
     return trial
@@ -155,6 +157,7 @@ class _Record:
     device: str | None = None
     started_from: Mapping[str, Any] | None = None
     recipe_changes: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
 
 
 def percent(share: float | None) -> float | None:

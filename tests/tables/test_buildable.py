@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -20,3 +22,18 @@ def test_what_was_published_as_not_applicable_is_refused_with_the_reason():
     assert cell not in table.choose(columns=[cell.column])
     with pytest.raises(UserError, match=r"cell fsp:wrn_40_2:wrn_40_1 of itrd-same cannot be trained: .*channels"):
         check_losses(table, [cell])
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        (["ce:0", "fsp:50"], "after its first stage nothing would be learned"),
+        (["fsp:0", "kd:1,temprature=4"], "unknown option of kd 'temprature'"),
+    ],
+)
+def test_losses_of_ones_own_are_tried(losses, told):
+    table = dataclasses.replace(tables.get("itrd-same"), losses={"mine": losses, "kd": ["kd:1"]})
+    columns = ["resnet56:resnet20", "wrn_40_2:wrn_16_2"]
+    check_losses(table, [Cell("kd", column) for column in columns])
+    with pytest.raises(UserError, match=f"cell mine:wrn_40_2:wrn_16_2 of itrd-same cannot be trained: {told}"):
+        check_losses(table, [Cell("kd", columns[0]), Cell("mine", columns[1])])

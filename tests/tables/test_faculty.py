@@ -80,6 +80,15 @@ def test_a_folder_whose_shipped_teacher_was_moved_takes_it_where_it_is_now(table
         fill(table, tmp_path / "r", rows=["kd"])
 
 
+def test_a_file_that_was_put_beside_the_trained_teachers_moves_with_the_folder(table, tmp_path, trained, recwarn):
+    (tmp_path / "r" / "teachers").mkdir(parents=True)
+    better = teacher_file(tmp_path / "r" / "teachers" / "better.th")
+    fill(table, tmp_path / "r", rows=["kd"], given=[better])
+    (tmp_path / "r").rename(tmp_path / "moved")
+    assert fill(table, tmp_path / "moved", rows=["kd"])[0] == 0
+    assert trained == [["kd-5-0"]]
+
+
 def test_a_teacher_of_another_recipe_than_the_tables_is_not_used_on(table, tmp_path):
     fill(table, tmp_path / "r", rows=["kd"])
     table.write_text(json.dumps(MINE | {"teacher_recipe": RECIPE.format(3)}))

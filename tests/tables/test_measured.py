@@ -59,7 +59,11 @@ def test_a_table_of_ones_own_that_borrows_a_name_does_not_borrow_what_was_measur
     assert "| kd |" in measured.show(table, table.choose(columns=["100"]))
     mine = dataclasses.replace(table, losses={**table.losses, "kd": ["kd:9"]})
     told = measured.show(mine, mine.choose(columns=["100"]))
-    assert "| kd |" not in told and "| teacher |" in told
+    assert "| kd |" not in told and "| vid |" in told and "| teacher |" in told
+    column = dataclasses.replace(table.columns["100"], student="wrn_16_2")
+    other = dataclasses.replace(table, columns={"100": column})
+    with pytest.raises(UserError, match="nothing was measured yet"):
+        measured.show(other, other.choose())
 
 
 def test_nothing_measured_is_one_line():

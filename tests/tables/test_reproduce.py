@@ -115,12 +115,6 @@ def test_results_of_other_settings_are_not_mixed(table, tmp_path):
     table.write_text(json.dumps(MINE | {"recipe": RECIPE.format(4) + ",learning_rate=0.2"}))
     with pytest.raises(UserError, match=r"recipe\.learning_rate was 0\.1 and is 0\.2.*move it and .*student-5-0 away"):
         fill(table, tmp_path / "r", rows=["student"])
-    (tmp_path / "r" / "table.md").write_text("of before")
-    (tmp_path / "r" / "runs" / "student-5-0").rename(tmp_path / "run")
-    (tmp_path / "r" / "trials" / "student-5-0.json").rename(tmp_path / "r" / "trials" / "student-5-1.json")
-    with pytest.raises(UserError):
-        fill(table, tmp_path / "r", rows=["student"], trials=2)
-    assert "of before" not in (tmp_path / "r" / "table.md").read_text()
 
 
 def test_a_limit_that_ends_a_group_with_a_failed_student_is_no_failure(table, tmp_path, monkeypatch):

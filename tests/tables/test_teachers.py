@@ -63,8 +63,9 @@ def test_a_damaged_card_of_another_file_keeps_nobody_from_the_shipped_one(tmp_pa
     file(tmp_path / "t.th", data={"split": split})
     file(tmp_path / "a.th")
     (tmp_path / "a.th.json").write_text("{")
-    with pytest.warns(UserWarning, match=r"a\.th\.json is damaged"):
-        assert teachers.shipped("mlp_8", TABLE, tmp_path) == tmp_path / "t.th"
+    assert teachers.shipped("mlp_8", TABLE, tmp_path) == tmp_path / "t.th"
+    with pytest.raises(UserError, match=r"a\.th\.json is damaged"):  # it may be the one that is looked for
+        teachers.shipped("mlp_9", TABLE, tmp_path)
 
 
 def test_its_result_is_its_cards(tmp_path):

@@ -33,6 +33,8 @@ def test_a_trial_is_read_as_it_was_written(tmp_path):
         {"record": {"identity": {"recipe": []}}},
         {"record": {"earlier": [1]}},
         {"record": {"earlier": [{"device": 5}]}},
+        {"record": {"data": "x"}},
+        {"record": {"data": {"digest": {}}}},
     ],
 )
 def test_a_damaged_trial_is_one_line(tmp_path, damage):
