@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ignite_kd.cards import accuracy_of
+from ignite_kd.devices import machine_of
 
-__all__ = ["OTHER_ARITHMETIC", "Check"]
+__all__ = ["Check", "allowed"]
 
-OTHER_ARITHMETIC = 2e-3  # of an accuracy: another number format or device decides some images otherwise
+_ALIKE, _OTHER = 5e-4, 2e-3  # of an accuracy
+
+
+def allowed(images: int, alike: bool) -> float:
+    """How far apart two accuracies on so many images may be: a rounding decides the odd one otherwise, another number
+    format or device (not `alike`) some."""
+    return max(_ALIKE if alike else _OTHER, 1.5 / images)
 
 
 @dataclass
@@ -31,18 +38,20 @@ class Check:
         if not (told == found if alike is None else alike):
             self.differences.append(f"{name} is {told} there, {found} here")
 
-    def accuracy(self, card: Mapping[str, Any], part: str, found: float, precision: str, device: str) -> None:
+    def accuracy(
+        self, card: Mapping[str, Any], part: str, found: float, images: int, precision: str, device: str
+    ) -> None:
         """Compare the accuracy on `part`: to the printed digits where it was measured with the same arithmetic."""
         told = accuracy_of(card, part)
         if told is None:
             self.untold.append(f"{part} accuracy")
             return
         one, other = f"{told:.2%}", f"{found:.2%}"
-        same = (card.get("precision") or precision, _machine(card.get("device") or device)) == (
-            precision,
-            _machine(device),
+        known = card.get("precision") or precision, machine_of(card.get("device") or device)
+        alike = known == (precision, machine_of(device))
+        self.field(
+            f"{part} accuracy", one, other, one == other or (not alike and abs(told - found) <= allowed(images, alike))
         )
-        self.field(f"{part} accuracy", one, other, one == other if same else abs(told - found) <= OTHER_ARITHMETIC)
 
     def line(self) -> str:
         """The verdict in a line."""
@@ -52,8 +61,3 @@ class Check:
             return f"differs from its card: {'; '.join(self.differences)}"
         untold = f"; it does not tell {', '.join(self.untold)}" if self.untold else ""
         return f"matches its card ({', '.join(self.compared)}{untold})"
-
-
-def _machine(device: str) -> str:
-    """Its name without the number of threads, which decides no image."""
-    return device.partition(", ")[0]

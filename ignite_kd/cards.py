@@ -14,6 +14,7 @@ from typing import Any
 from ignite_kd import recipes
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write, check_writable, digest_of
+from ignite_kd.finite import finite
 
 __all__ = [
     "accuracy_in", "accuracy_of", "ancestry", "any_card", "card_of_run", "card_path", "check_place", "epochs_of",
@@ -114,7 +115,7 @@ def save_with_card(path: str | Path, content: bytes, card: Mapping[str, Any]) ->
     path, digest = Path(path), hashlib.sha256(content).hexdigest()
     kept = _keep(path) if path.exists() and digest_of(path) != digest else None
     atomic_write(path, content)
-    told = json.dumps({**card, "sha256": digest}, indent=2, ensure_ascii=False, default=str)
+    told = json.dumps(finite({**card, "sha256": digest}), indent=2, ensure_ascii=False, default=str)
     atomic_write(card_path(path), told + "\n")
     return kept
 

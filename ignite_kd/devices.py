@@ -64,6 +64,11 @@ def name_of(device: torch.device) -> str:
     return f"{_processor()}, {threads} thread{'s' * (threads > 1)}"
 
 
+def machine_of(name: str) -> str:
+    """A device's name without the number of threads, which decides no image."""
+    return name.partition(", ")[0]
+
+
 def native_bf16(device: torch.device) -> bool:
     """Whether bfloat16 products have instructions of their own; without them one of 2048³ takes minutes."""
     if device.type == "cuda":

@@ -108,10 +108,12 @@ def evaluate_file(
     images = _images(str(dataset), data_dir, part, card, size, num_workers, where)
     _refuse_other_classes(path, known, card, images)
 
+    models.check_name(trained.name, images.image_size)
     network, found = trained.build(len(images.classes), images.image_size)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in training, to the bit
     results = evaluate(network, images.loader, where, number_format)
     if card is not None and _same_images(check, card, trained, images):
-        check.accuracy(card, part, results["accuracy"], precision, name_of(where))
+        check.accuracy(card, part, results["accuracy"], images.number, precision, name_of(where))
     return Report(
         file=path,
         model=trained.name,
@@ -228,7 +230,15 @@ def _images(
     if word != "dataset":
         notes.append(f"images are normalised as its recipe does ({word})")
     loader = data.Stream(
-        images, _BATCH, mean=mean, std=std, indices=indices, augmentation=None, shuffle=False, device=device
+        images,
+        _BATCH,
+        mean=mean,
+        std=std,
+        indices=indices,
+        augmentation=None,
+        shuffle=False,
+        device=device,
+        memory_format=torch.channels_last,
     )
     number = len(images if indices is None else indices)
     by_card = part == "test" or told is not None

@@ -16,9 +16,10 @@ from ignite_kd.cards import card_path, check_place, read_card, save_with_card
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import digest_of
-from ignite_kd.formats import FORMATS, format_of
+from ignite_kd.formats import FORMATS, first_line, format_of
 from ignite_kd.handlers import versions
 from ignite_kd.loaders import normalisation
+from ignite_kd.recognise import options_of
 from ignite_kd.trained import Trained, from_file, from_run
 
 __all__ = ["Exported", "export"]
@@ -40,7 +41,9 @@ class Exported:
         """For people."""
         card, source, check = self.card, self.source, self.card["export"]["check"]
         edge = card["input"]["shape"][-1]
-        words = {"model": card["model"], "classes": card["num_classes"], "file": self.file}
+        options = options_of(card["model"], source.known, edge)
+        told = "".join(f", {name}={value!r}" for name, value in options.items())
+        words = {"model": card["model"], "classes": card["num_classes"], "options": told, "file": self.file}
         real = f" and {check['real_images']} real" if check["real_images"] else ""
         difference = check["largest_difference"]
         lines = [
@@ -108,10 +111,15 @@ def export(
     with tempfile.TemporaryDirectory(prefix=f".{Path(output).name}-", dir=Path(output).parent) as place:
         trial = Path(place) / Path(output).name
         trial.write_bytes(content)
-        again = form.load(trial, lambda: trained.untrained(classes, size))
+        batches = [*_random_pixels(size), *real]
         with torch.no_grad():
-            batches = [*_random_pixels(size), *real]
-            pairs = [(network(prepared.normalised(pixels)), again(prepared.given(pixels))) for pixels in batches]
+            ours = [network(prepared.normalised(pixels)) for pixels in batches]
+            try:
+                again = form.load(trial, lambda: trained.untrained(classes, size))
+                pairs = [(one, again(prepared.given(pixels))) for one, pixels in zip(ours, batches, strict=True)]
+            except Exception as error:  # of whatever runs that form
+                told = f"{output} was not written: as {name}, {trained.name} cannot be used ({first_line(error)})"
+                raise RunFailed(f"{told}; take another --format.") from None
     difference, allowed = _difference(pairs), form.tolerance * max(float(one.abs().max()) for one, _ in pairs)
     if not difference <= allowed:
         raise RunFailed(

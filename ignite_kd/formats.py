@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ignite_kd.errors import UserError
 from ignite_kd.weights import as_bytes
 
-__all__ = ["FORMATS", "Format", "format_of"]
+__all__ = ["FORMATS", "Format", "first_line", "format_of"]
 
 Call = Callable[[Tensor], Tensor]
 
@@ -43,7 +43,7 @@ class Format(NamedTuple):
 
 def format_of(word: str | None, path: str | Path) -> str:
     """The format called `word`, else the one that the file's suffix says, else plain weights."""
-    name = word or next((name for name, form in FORMATS.items() if form.suffix == Path(path).suffix), "weights")
+    name = word or next((name for name, form in FORMATS.items() if form.suffix == Path(path).suffix.lower()), "weights")
     missing = [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
     if missing:
         raise UserError(
@@ -68,7 +68,7 @@ def _record(network: nn.Module, images: Tensor, name: str) -> torch.export.Expor
         with _quiet(), torch.no_grad():
             return torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception as error:  # it runs, and reasons about, the forward of anybody
-        raise UserError(f"torch.export cannot take {name} ({_first_line(error)}); take --format weights.") from None
+        raise UserError(f"torch.export cannot take {name} ({first_line(error)}); take --format weights.") from None
 
 
 def _write_program(network: nn.Module, images: Tensor, name: str) -> bytes:
@@ -92,7 +92,7 @@ def _write_onnx(network: nn.Module, images: Tensor, name: str) -> bytes:
             assert written is not None
             return written.model_proto.SerializeToString()
     except Exception as error:
-        raise UserError(f"ONNX cannot take {name} ({_first_line(error)}); take --format torch-export.") from None
+        raise UserError(f"ONNX cannot take {name} ({first_line(error)}); take --format torch-export.") from None
 
 
 def _load_onnx(path: Path, fresh: Callable[[], nn.Module]) -> Call:
@@ -115,14 +115,20 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What others' errors, of many lines, begin with."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0][:200]
 
 
 FORMATS = {
     "weights": Format(
-        ".th", _write_weights, _load_weights, 0.0, (), "load_weights(models.build({model!r}, {classes}), {file!r})"
+        ".th",
+        _write_weights,
+        _load_weights,
+        0.0,
+        (),
+        "load_weights(models.build({model!r}, {classes}{options}), {file!r})",
     ),
     "torch-export": Format(
         ".pt2", _write_program, _load_program, 0.0, (), "torch.export.load({file!r}).module()(images)"

@@ -79,6 +79,9 @@ def from_run(folder: str | Path, which: str = "last") -> Trained:
     else:
         last = last_weights(folder, _refuse)
         if last is None:
+            if record["status"] == "finished":
+                kept = record["plan"].get("state_dict_path") or "the file that they were written to"
+                raise UserError(f"the checkpoints of {folder} are gone; export {kept} instead.")
             raise UserError(f"{folder} holds no weights yet: its first epoch was not finished.")
         path, content, epoch = last
     card |= {"which": which, "epoch": epoch, "results": results, "status": record["status"]}

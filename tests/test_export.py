@@ -124,6 +124,24 @@ def test_a_file_of_another_code_becomes_plain_weights_with_a_card():
     load_weights(models.build("wrn_10_1", 10), "plain.th")
 
 
+def test_what_cannot_be_used_gets_no_name(monkeypatch, tmp_path):
+    saved()
+
+    def broken(path, fresh):
+        raise RuntimeError("No such operator\nand more")
+
+    monkeypatch.setitem(FORMATS, "weights", FORMATS["weights"]._replace(load=broken))
+    with pytest.raises(RunFailed, match=r"^out\.th was not written: .*\(No such operator\); take another --format\.$"):
+        export("net.pth", "out.th")
+    assert not (tmp_path / "out.th").exists()
+
+
+def test_what_is_printed_for_use_builds_the_network():
+    torch.save(fill(models.build("mlp_8", 10, image_size=16), 7).float().state_dict(), "net.pth")
+    (line,) = [line for line in export("net.pth", "a.th", image_size=16).lines() if line.startswith("use ")]
+    assert eval(line.removeprefix("use").strip(), {"load_weights": load_weights, "models": models})
+
+
 @pytest.mark.parametrize("wrong", [1e-6, float("nan")])
 def test_what_gives_other_logits_gets_no_name_and_what_had_it_stays(monkeypatch, tmp_path, wrong):
     saved()

@@ -14,6 +14,7 @@ from ignite_kd.formats import FORMATS, format_of
         (None, "a/net.th", "weights"),
         (None, "net", "weights"),
         (None, "net.pt2", "torch-export"),
+        (None, "NET.PT2", "torch-export"),
         ("weights", "net.pt2", "weights"),
         ("torch-export", "net.th", "torch-export"),
     ],

@@ -89,6 +89,10 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path, finished):
         with pytest.raises(UserError, match=words):
             from_run(tmp_path)
     (tmp_path / "run.json").write_bytes((finished[0] / "run" / "run.json").read_bytes())
+    with pytest.raises(UserError, match=r"the checkpoints of .* are gone; export .*net\.th instead"):
+        from_run(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(record | {"status": "running"}))
     with pytest.raises(UserError, match="holds no weights yet"):
         from_run(tmp_path)
     with pytest.raises(UserError, match=r"has no best epoch.*take --which last"):

@@ -53,10 +53,11 @@ def command(file: str, as_json: bool, **settings: Any) -> int:
     Where a card lies beside FILE (FILE.json), what it tells is checked; the exit status is 1 where it is not true.
     """
     from ignite_kd.evaluate import evaluate_file  # torch is imported here
+    from ignite_kd.finite import finite
 
     report = evaluate_file(file, **settings)
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(finite(asdict(report)), indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(report.lines()))
     return 1 if report.check.differences else 0

@@ -34,7 +34,7 @@ def calibration(logits: Tensor, labels: Tensor, bins: int = 15) -> Calibration:
     logits = logits.double()
     confidence, predicted = logits.softmax(1).max(1)
     right = (predicted == labels).double()
-    place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    place = ((confidence.nan_to_num() * bins).ceil().long() - 1).clamp(0, bins - 1)
     counts = place.bincount(minlength=bins)
     believed, true = (place.bincount(values, minlength=bins) for values in (confidence, right))
     return Calibration(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ignite_kd import models
-from ignite_kd.card_check import OTHER_ARITHMETIC
+from ignite_kd.card_check import allowed
 from ignite_kd.cards import accuracy_in
 from ignite_kd.comparison.agreement import agreement
 from ignite_kd.comparison.calibration import calibration
@@ -19,15 +19,13 @@ from ignite_kd.comparison.held_out import HeldOut, held_out, refuse_other_data
 from ignite_kd.comparison.measure import measure
 from ignite_kd.comparison.per_class import accuracy_by_class
 from ignite_kd.comparison.result import Alignment, Comparison, Recorded, Row
-from ignite_kd.comparison.runs import Run, load_run, short_names, teacher_of
-from ignite_kd.devices import pick_device
+from ignite_kd.comparison.runs import Run, load_run, load_teacher, short_names, teacher_of
+from ignite_kd.devices import machine_of, name_of, pick_device
 from ignite_kd.errors import UserError
 from ignite_kd.recognise import options_of
 from ignite_kd.weights import put
 
 __all__ = ["compare"]
-
-_ROUNDING = 5e-4  # of an accuracy: another device decides the odd image otherwise
 
 
 def compare(
@@ -54,7 +52,10 @@ def compare(
     runs = _loaded(paths, reference)
     first = next(iter(runs)) if reference is None else _key(reference)
     taught_by, notes = _teachers(runs, teacher)
-    everyone = runs | {key: load_run(file) for key, file in taught_by.values() if key not in runs}
+    everyone = dict(runs)
+    for key, (teacher_key, file) in taught_by.items():
+        if teacher_key not in everyone:
+            everyone[teacher_key] = load_run(file) if teacher is not None else load_teacher(file, runs[key])
     teachers = [run for key, run in everyone.items() if key not in runs]
     refuse_other_data(list(runs.values()), teachers)
     shown = held_out(list(runs.values()), teachers, on, images, data_dir, num_workers, where)
@@ -90,7 +91,8 @@ def compare(
             curves=run.lines,
         )
         rows.append(row)
-        notes += _remarks(run, row, on, shown)
+        unsure = int((~logits.isfinite().all(1)).sum())
+        notes += _remarks(run, row, on, shown, unsure, machine_of(name_of(where)))
     return Comparison(
         dataset=shown.dataset,
         digest=shown.digest,
@@ -155,6 +157,7 @@ def _alignment(other: str, found: LinearCKA) -> Alignment | None:
 
 
 def _network(run: Run, shown: HeldOut) -> nn.Module:
+    models.check_name(run.model, shown.image_size)
     options = options_of(run.model, run.known, shown.image_size)
     model = models.build(run.model, num_classes=len(shown.classes), **options)
     put(model, run.content, run.weights)
@@ -174,15 +177,19 @@ def _recorded(run: Run) -> Recorded:
     )
 
 
-def _remarks(run: Run, row: Row, on: str, shown: HeldOut) -> list[str]:
+def _remarks(run: Run, row: Row, on: str, shown: HeldOut, unsure: int, machine: str) -> list[str]:
     found: list[Any] = []
+    if unsure:
+        found.append(
+            f"{row.name} gives no number for {unsure} of {shown.images} images, which count as the first class"
+        )
     if run.status not in (None, "finished"):
         found.append(f"{row.name}: {run.status}; its weights are those after {run.epochs} of {run.planned} epochs")
     if run.data_before:
         known = f", of {run.epochs_before} epochs" if run.epochs_before else ""
         found.append(f"{row.name} started from trained weights{known}; its epochs and minutes are those since then")
     claim = accuracy_in(run.results, on, run.which)
-    tolerance = _ROUNDING if run.precision in (None, "fp32") else OTHER_ARITHMETIC  # here all is float32
+    tolerance = allowed(shown.images, alike=run.precision in (None, "fp32") and run.device in (None, machine))
     if run.status in (None, "finished") and claim is not None and shown.images == shown.of:
         whole = on == "test" or run.data.get("split", {}).get("validation") == shown.images
         if whole and abs(claim - row.accuracy) > tolerance:

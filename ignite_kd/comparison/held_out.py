@@ -70,11 +70,11 @@ def held_out(
         raise UserError("neither record nor card of any run says which data set it learned; add a run that has one.")
     where = data_dir or next((run.data_dir for run in runs if run.data_dir), "./data/")
     if name == "folder":
-        return _of_folder(runs, part, images, where, num_workers, device)
+        return _of_folder(runs, teachers, part, images, where, num_workers, device)
     dataset = data.load(name, where)
     digest, labels = dataset.digest(), dataset.train.labels
     if part == "test":
-        source, kept, notes = dataset.test, torch.arange(len(dataset.test)), _other_data(runs, digest)
+        source, kept, notes = dataset.test, torch.arange(len(dataset.test)), _other_data(runs, teachers, digest)
     else:
         source, kept = dataset.train, _kept_apart(runs, digest, labels)
         notes = tuple(filter(None, (_seen(teacher, kept, digest, labels) for teacher in teachers)))
@@ -91,7 +91,13 @@ def held_out(
 
 
 def _of_folder(
-    runs: Sequence[Run], part: str, images: int | None, data_dir: str, num_workers: int, device: torch.device
+    runs: Sequence[Run],
+    teachers: Sequence[Run],
+    part: str,
+    images: int | None,
+    data_dir: str,
+    num_workers: int,
+    device: torch.device,
 ) -> HeldOut:
     size = next((run.image_size for run in runs if run.image_size), 32)
     there = []
@@ -105,7 +111,9 @@ def _of_folder(
         device=device, choose=choose, views=next((run.views for run in runs if run.dataset == "folder"), "usual"),
     )  # fmt: skip
     shown = len(files.samples)
-    return HeldOut({"dataset": files}, shown, there[0], classes, size, "folder", digest, _other_data(runs, digest))
+    return HeldOut(
+        {"dataset": files}, shown, there[0], classes, size, "folder", digest, _other_data(runs, teachers, digest)
+    )
 
 
 def _some(n: int, images: int | None) -> Tensor:
@@ -145,6 +153,9 @@ def _split(known: dict[str, Any], digest: str, labels: Tensor) -> Split | None:
     return Split.from_json(told, labels) if isinstance(told, dict) and known.get("digest") == digest else None
 
 
-def _other_data(runs: Sequence[Run], digest: str) -> tuple[str, ...]:
+def _other_data(runs: Sequence[Run], teachers: Sequence[Run], digest: str) -> tuple[str, ...]:
     told = next((run.data["digest"] for run in runs if run.data.get("digest")), digest)
-    return () if told == digest else (f"the runs learned from other data under this name ({told}, here {digest})",)
+    notes = [] if told == digest else [f"the runs learned from other data under this name ({told}, here {digest})"]
+    others = [teacher for teacher in teachers if teacher.data.get("digest") not in (None, told)]
+    notes += [f"{other.path} learned from other data than its students; its classes may be others" for other in others]
+    return tuple(notes)

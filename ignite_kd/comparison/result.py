@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ignite_kd.comparison.agreement import Agreement
 from ignite_kd.comparison.calibration import Calibration
+from ignite_kd.finite import finite
 
 __all__ = ["Alignment", "Comparison", "Recorded", "Row"]
 
@@ -89,13 +89,5 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; None for what is no number."""
-        found: dict[str, Any] = _plain(asdict(self))
-        return found | {"differences_by_class": _plain(self.differences())}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        found: dict[str, Any] = finite(asdict(self))
+        return found | {"differences_by_class": finite(self.differences())}

@@ -17,7 +17,7 @@ from ignite_kd.layouts import Content, read
 from ignite_kd.recognise import Known
 from ignite_kd.trained import from_file, last_weights
 
-__all__ = ["Run", "load_run", "short_names", "teacher_of"]
+__all__ = ["Run", "load_run", "load_teacher", "short_names", "teacher_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Run:
     recipe: str | None = None  # its name
     seed: int | None = None
     precision: str | None = None
+    device: str | None = None
     taught_by: str | None = None  # the teacher's network
     teacher: str | None = None  # its file
     teacher_sha256: str | None = None
@@ -67,6 +68,11 @@ def load_run(path: str, weights: bool = True) -> Run:
         raise
     except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{Path(path) / 'run.json'} is damaged; restore it, or name another run.") from None
+
+
+def load_teacher(path: str, student: Run) -> Run:
+    """The teacher that a run's record names; what no card beside it tells, that record does."""
+    return _of_file(path, student.taught_by, student.normalisation)
 
 
 def teacher_of(run: Run) -> tuple[str | None, str | None]:
@@ -111,7 +117,8 @@ def _of_folder(folder: Path, with_weights: bool) -> Run:
         if not weights.is_file():
             raise UserError(f"{folder} holds no sound checkpoint, and the file of its weights is not there; train on.")
         card = read_card(weights)
-        if card is not None and card.get("results") != record.get("results"):
+        began = record.get("status") == "running"  # what lies there is of before
+        if began if card is None else card.get("results") != record.get("results"):
             raise UserError(f"{folder} holds no sound checkpoint, and {weights} is another run's by now; train on.")
         content = read(weights)
     run = _recorded(record, lines)
@@ -119,14 +126,15 @@ def _of_folder(folder: Path, with_weights: bool) -> Run:
                model=str(plan["student"]), **run)  # fmt: skip
 
 
-def _of_file(path: str) -> Run:
+def _of_file(path: str, model: str | None = None, normalisation: str = "dataset") -> Run:
     card = read_card(path)
-    found = from_file(path, card, option='in a card beside it, as "model",')
+    option = 'in a card beside it, with its "sha256", as "model",'
+    found = from_file(path, card, model if card is None else None, option)
     about: dict[str, Any] = {
         "path": path, "weights": path, "model": found.name, "content": found.content, "known": found.known,
     }  # fmt: skip
     if card is None:
-        return Run(**about)
+        return Run(**about, normalisation=normalisation)
     about |= {"which": card.get("which") or "last", "epochs": epochs_of(card)}
     if card.get("run"):
         with suppress(UserError, KeyError, TypeError, AttributeError, ValueError):  # damaged: the card tells most
@@ -146,6 +154,7 @@ def _of_file(path: str) -> Run:
         recipe=card.get("recipe"),
         seed=card.get("seed"),
         precision=card.get("precision"),
+        device=card.get("device"),
         taught_by=card.get("teacher"),
         seconds=None if card.get("minutes") is None else 60 * float(card["minutes"]),
         status=card.get("status"),
@@ -170,6 +179,7 @@ def _recorded(record: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, 
         "recipe": plan["recipe"].get("name"),
         "seed": plan.get("seed"),
         "precision": plan.get("precision"),
+        "device": record.get("device") if isinstance(record.get("device"), str) else None,
         "taught_by": plan.get("teacher"),
         "teacher": plan.get("teacher_path"),
         "teacher_sha256": (record.get("identity") or {}).get("teacher_sha256"),

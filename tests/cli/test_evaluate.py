@@ -284,6 +284,19 @@ def test_every_mistake_is_one_line(tmp_path):
         "strange.th --dataset shapes --model resnet8", "does not fit resnet8 with 10 classes", "unexpected: strange"
     )
     refused("net.th --dataset shapes --precision tf32", "tf32", "fp32")
+    torch.save(models.build("torchvision:alexnet", 10).state_dict(), "alexnet.pth")
+    refused("alexnet.pth --dataset shapes", "torchvision:alexnet does not take images of 32×32")
+
+
+def test_json_is_strict_whatever_the_file_says():
+    torch.save({"model": network().state_dict(), "best_value": float("-inf")}, "net.th")
+    done = call("evaluate net.th --dataset shapes --device cpu --json")
+    assert done.status == 0, done.err
+
+    def none(word):
+        raise AssertionError(word)
+
+    assert json.loads(done.out, parse_constant=none)["file_says"] == {"best_value": None}
 
 
 def test_help_does_not_import_torch():

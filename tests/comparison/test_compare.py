@@ -8,6 +8,7 @@ import torch
 
 from ignite_kd import models
 from ignite_kd.comparison import compare
+from ignite_kd.errors import UserError
 from ignite_kd.files import digest_of
 from ignite_kd.models import MLP
 from ignite_kd.weights import save_weights
@@ -52,6 +53,21 @@ def test_whose_teacher_is_not_known_is_held_against_no_strangers():
     runs = [file("kd.th", 3, teacher="mlp_9"), taught("a", file("a.th", 4), file("one.th", 1))]
     found = compare(runs, **FEW)
     assert partners(found)[0] == ("kd.th", None, None) and "which mlp_9 taught it" in found.notes[0]
+
+
+def test_a_network_that_gives_no_numbers_is_told_of():
+    weights = models.build("mlp_8", 10).state_dict()
+    weights["classifier.bias"] = torch.full((10,), 3e38)
+    weights["classifier.weight"] = weights["classifier.weight"].abs() * 1e38
+    save_weights("huge.th", weights, {"model": "mlp_8", "dataset": "shapes"})
+    found = compare(["huge.th"], **FEW)
+    assert any("huge.th gives no number for" in note and "of 40 images" in note for note in found.notes)
+
+
+def test_a_teacher_that_does_not_take_such_images_is_one_line():
+    torch.save(models.build("torchvision:alexnet", 10).state_dict(), "alexnet.pth")
+    with pytest.raises(UserError, match="alexnet does not take images of 32×32"):
+        compare([file("a.th", 1)], teacher="alexnet.pth", **FEW)
 
 
 def test_without_a_teacher_stages_are_aligned_with_the_references():

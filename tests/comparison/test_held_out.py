@@ -105,6 +105,13 @@ def test_data_that_is_other_than_that_of_the_runs_is_told_of():
     assert "other data" in note and "feed" in note
 
 
+def test_a_teacher_of_other_data_is_told_of(shapes):
+    mine = {"digest": shapes.digest()}
+    teachers = [run("t.th", data={"digest": "feed"}), run("u.th", data=mine), run("v.th")]
+    (note,) = shown([run(data=mine)], teachers).notes
+    assert note == "t.th learned from other data than its students; its classes may be others"
+
+
 def test_a_folder_is_read_in_random_order(tmp_path):
     for tree in ("train", "val"):
         for label in range(2):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ignite_kd import models
-from ignite_kd.comparison.runs import load_run, short_names, teacher_of
+from ignite_kd.comparison.runs import load_run, load_teacher, short_names, teacher_of
 from ignite_kd.errors import UserError
 from ignite_kd.handlers import Checkpoints
 from ignite_kd.weights import save_weights
@@ -123,6 +123,27 @@ def test_where_a_file_is_another_runs_by_now_it_is_not_taken():
     save_weights("net.th", network(7).state_dict(), {"results": {"test": {"last": {"accuracy": 0.5}}}})
     with pytest.raises(UserError, match=r"net\.th is another run's by now"):
         load_run("run")
+
+
+def test_a_run_that_has_begun_has_not_the_weights_that_lie_at_its_files_place():
+    run_folder(record=RECORD, steps=())
+    torch.save(network(7).state_dict(), "net.th")
+    with pytest.raises(UserError, match=r"net\.th is another run's by now"):
+        load_run("run")
+
+
+def test_a_teachers_bare_file_is_what_its_students_record_says():
+    torch.manual_seed(0)
+    torch.save(models.build("torchvision:squeezenet1_0", 10).state_dict(), "teacher.pth")
+    with pytest.raises(UserError, match='with its "sha256"'):
+        load_run("teacher.pth")
+    plan = RECORD["plan"] | {"teacher": "torchvision:squeezenet1_0", "teacher_path": "teacher.pth"}
+    run_folder(record=RECORD | {"plan": plan})
+    known = load_teacher("teacher.pth", load_run("run"))
+    assert (known.model, known.normalisation) == ("torchvision:squeezenet1_0", "zoo")
+    save_weights("net.th", network().state_dict(), {"model": "mlp_8"})
+    known = load_teacher("net.th", load_run("run"))
+    assert (known.model, known.normalisation) == ("mlp_8", "dataset")  # its card's
 
 
 def test_epochs_are_those_that_were_trained_and_what_came_before_is_known():
