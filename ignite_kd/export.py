@@ -118,8 +118,8 @@ def export(
                 again = form.load(trial, lambda: trained.untrained(classes, size))
                 pairs = [(one, again(prepared.given(pixels))) for one, pixels in zip(ours, batches, strict=True)]
             except Exception as error:  # of whatever runs that form
-                told = f"{output} was not written: as {name}, {trained.name} cannot be used ({first_line(error)})"
-                raise RunFailed(f"{told}; take another --format.") from None
+                what = f"{output} was not written: as {name}, {trained.name} cannot be used ({first_line(error)})"
+                raise RunFailed(f"{what}; take another --format.") from None
     difference, allowed = _difference(pairs), form.tolerance * max(float(one.abs().max()) for one, _ in pairs)
     if not difference <= allowed:
         raise RunFailed(
