@@ -34,10 +34,17 @@ from ignite_kd.errors import UserError
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(tmp_path, card, words):
-    save_with_card(tmp_path / "w.th", b"weights", card)
+    save_with_card(tmp_path / "w.th", b"weights", {})
+    beside = card_path(tmp_path / "w.th")
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | card))  # as another program may have written it
     for read in (any_card, read_card):
         with pytest.raises(UserError, match=rf"w\.th\.json is damaged: {words}"):
             read(tmp_path / "w.th")
+
+
+def test_a_card_is_strict_json_whatever_was_measured(tmp_path):
+    save_with_card(tmp_path / "w.th", b"weights", {"results": {"test": {"last": {"loss": float("inf")}}}})
+    assert any_card(tmp_path / "w.th")["results"] == {"test": {"last": {"loss": None}}}
 
 
 def test_any_card_is_read_whosever_it_is(tmp_path):
