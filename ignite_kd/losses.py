@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ignite_kd import heads
 from ignite_kd.errors import UserError
+from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.recipes.base import QUIRKS, Recipe
 from ignite_kd.terms import Term
 
-__all__ = ["build_head"]
+__all__ = ["build_head", "first_stage"]
 
 
 def build_head(
@@ -28,3 +29,9 @@ def build_head(
     except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         told = ", ".join(f"{name}={value}" for name, value in term.options.items())
         raise UserError(f"--loss {term.method} cannot be built with {told or 'its defaults'}: {error}.") from None
+
+
+def first_stage(head: heads.Head, student: nn.Module, recipe: Recipe) -> tuple[FirstStage | None, bool]:
+    """What the head trains before the student proper learns, and whether its loss counts after that."""
+    stage = head.first_stage(student) if recipe.first_stage_epochs else None
+    return stage, stage is None or not stage.replaces_main

@@ -52,10 +52,8 @@ def conclude(session: Session) -> str:
         summary += f"\nweights  {plan.state_dict_path}"
     record.update(status="finished", results=results, summary=summary, epochs=plan.max_epochs)
     if plots.available():
-        try:
-            plots.plot_curves({plan.student: record.read()}, session.folder / "plots" / "curves.png")
-        except (UserError, OSError) as error:  # no training failed by its picture
-            warnings.warn(f"no picture of the curves: {error}", stacklevel=2)
+        curves = session.folder / "plots" / "curves.png"
+        plots.attempt(lambda: plots.plot_curves({plan.student: record.read()}, curves), session.say)
     return summary
 
 

@@ -57,7 +57,7 @@ def quickstart(
     record.update(status="running", settings=asdict(settings), seeds=list(seeds), versions=versions())
     if plots.available():
         names = [data.classes[label] for label in data.train.labels[:40]]
-        plots.plot_images(data.train.images[:40], names, folder / "plots" / "data.png")
+        plots.attempt(lambda: plots.plot_images(data.train.images[:40], names, folder / "plots" / "data.png"), say)
     parts = split(data.train.labels, SplitSpec(settings.validation_images))
     validation = _stream(data.train, 100, parts.validation)
     test = _stream(data.test, 500, torch.arange(settings.test_images))
@@ -106,8 +106,9 @@ def quickstart(
     table = _table(accuracies, reached, settings)
     say(f"\n{table}")
     if plots.available():
-        plots.plot_curves({method: _mean(runs) for method, runs in curves.items()}, folder / "plots" / "curves.png")
-        say(f"\npictures {folder}/plots/data.png, {folder}/plots/curves.png")
+        means = {method: _mean(runs) for method, runs in curves.items()}
+        plots.attempt(lambda: plots.plot_curves(means, folder / "plots" / "curves.png"), say)
+        say(f"\npictures {folder}/plots")
     else:
         say("\npictures need matplotlib: pip install matplotlib")
     seconds = time.monotonic() - started

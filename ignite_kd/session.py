@@ -45,7 +45,7 @@ from ignite_kd.handlers import (
 )
 from ignite_kd.heads.first_stage import FirstStage
 from ignite_kd.introduction import introduce
-from ignite_kd.losses import build_head
+from ignite_kd.losses import build_head, first_stage
 from ignite_kd.optimizer import sgd
 from ignite_kd.outcome import conclude
 from ignite_kd.plan import Plan
@@ -299,10 +299,10 @@ class Session:
     def _attach_term(self, student: StudentEngine, term: Term) -> None:
         teacher = None if self.teacher is None else self.teacher.model
         head = build_head(term, self.recipe, self.model, teacher, self.data.train_labels, self.data.image_size)
-        stage = head.first_stage(self.model) if self.recipe.first_stage_epochs else None
+        stage, counts = first_stage(head, self.model, self.recipe)
         if stage is not None:
             self.first_stages[head.name] = stage
-        if stage is None or not stage.replaces_main:
+        if counts:
             own = [parameter for parameter in head.parameters() if parameter.requires_grad]
             if own and self.recipe.head_rate != 1:  # else they join the student's group, as in the released codes
                 rate = self.recipe.head_rate

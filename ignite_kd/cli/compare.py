@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
     networks and recipes, as long as they learned the same data.
     """
     from ignite_kd.comparison import compare, markdown  # torch is imported here
-    from ignite_kd.errors import UserError
     from ignite_kd.files import atomic_write, check_writable
     from ignite_kd.handlers import plots
 
@@ -63,10 +63,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: str | None, **sett
         if plots.available():
             from ignite_kd.comparison.pictures import draw
 
-            try:
-                pictures = draw(found, folder)
-            except (UserError, OSError) as error:  # a matplotlib that is there, but cannot be imported
-                click.echo(f"warning: no pictures: {error}", err=True)
+            pictures = plots.attempt(lambda: draw(found, folder), partial(click.echo, err=True)) or []
         else:
             click.echo("pictures need matplotlib; install it with: pip install matplotlib", err=True)
         atomic_write(folder / "compare.md", markdown(found, pictures=pictures))

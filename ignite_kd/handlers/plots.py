@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
 
-__all__ = ["Published", "available", "new_figure", "plot_curves", "plot_images", "plot_published", "save_figure"]
+__all__ = [
+    "Published",
+    "attempt",
+    "available",
+    "new_figure",
+    "plot_curves",
+    "plot_images",
+    "plot_published",
+    "save_figure",
+]
 
 Published = tuple[str, float | None, float, float | None]  # a row, its published number, ours, our standard deviation
 _PANELS = {"loss": ("train/loss", "validation/loss"), "accuracy": ("train/accuracy", "validation/accuracy")}
 _DASHES = {"train": ":", "validation": "-"}
+_Drawn = TypeVar("_Drawn")
 
 
 def available() -> bool:
     """Whether matplotlib is here."""
     return importlib.util.find_spec("matplotlib") is not None
+
+
+def attempt(draw: Callable[[], _Drawn], say: Callable[[str], None]) -> _Drawn | None:
+    """What `draw` returns; a warning and None where matplotlib is here but broken, or the disk is full.
+
+    For the end of a long work, which must not fail by its picture.
+    """
+    try:
+        return draw()
+    except (UserError, OSError) as error:
+        say(f"warning: no picture: {error}")
+        return None
 
 
 def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ignite_kd import models
 from ignite_kd.errors import UserError
-from ignite_kd.losses import build_head
+from ignite_kd.losses import build_head, first_stage
 from ignite_kd.plan import Plan
 from ignite_kd.tables.plans import student_plan
 from ignite_kd.tables.table import Cell, Table
@@ -46,6 +46,5 @@ def _built(name: str) -> nn.Module:
 
 def _check(plan: Plan, student: nn.Module, teacher: nn.Module, labels: Tensor) -> None:
     heads = [build_head(term, plan.recipe, student, teacher, labels, _SIZE) for term in plan.terms if term.factor]
-    stages = [head.first_stage(student) if plan.recipe.first_stage_epochs else None for head in heads]
-    if all(stage is not None and stage.replaces_main for stage in stages):
+    if not any(counts for _, counts in [first_stage(head, student, plan.recipe) for head in heads]):
         raise UserError("after its first stage nothing would be learned; give another term a factor, e.g. ce:1.")

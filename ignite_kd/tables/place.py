@@ -11,7 +11,7 @@ from typing import Any
 
 from ignite_kd.errors import UserError
 from ignite_kd.files import atomic_write
-from ignite_kd.handlers import RunRecord
+from ignite_kd.handlers import RunRecord, plots
 from ignite_kd.plan import Plan
 from ignite_kd.tables import report
 from ignite_kd.tables.checked import checked
@@ -84,10 +84,7 @@ class Place:
             return
         atomic_write(self.folder / "table.md", report.markdown(self.table, found) + "\n")
         atomic_write(self.folder / "trials.jsonl", "".join(json.dumps(trial.to_json()) + "\n" for trial in found))
-        try:
-            report.picture(self.table, found, self.folder / "table.png")
-        except (UserError, OSError) as error:  # a matplotlib that is there, but cannot be imported
-            say(f"warning: no picture: {error}")
+        plots.attempt(lambda: report.picture(self.table, found, self.folder / "table.png"), say)
 
     def remark(self, say: Callable[[str], None]) -> None:
         """Say what is odd about the trials."""

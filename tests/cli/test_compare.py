@@ -185,7 +185,7 @@ def test_a_matplotlib_that_is_broken_costs_the_pictures_alone(monkeypatch):
     monkeypatch.setattr(plots, "available", lambda: True)
     monkeypatch.setattr("ignite_kd.comparison.pictures.draw", broken)
     done = call("compare runs/kd --device cpu --images 50 --output-dir broken")
-    assert done.status == 0 and "warning: no pictures: matplotlib cannot be imported" in done.err
+    assert done.status == 0 and "warning: no picture: matplotlib cannot be imported" in done.err
     assert sorted(path.name for path in Path("broken").iterdir()) == ["compare.json", "compare.md"]
 
 

@@ -86,3 +86,14 @@ def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=words):
         plots.plot_images(torch.zeros(1, 3, 4, 4), [""], tmp_path / "sheet.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [UserError("plots need matplotlib"), OSError("no space left on device")])
+def test_work_does_not_fail_by_its_picture(error):
+    def draw():
+        raise error
+
+    said = []
+    assert plots.attempt(draw, said.append) is None
+    assert said == [f"warning: no picture: {error}"]
+    assert plots.attempt(lambda: ["a.png"], said.append) == ["a.png"] and len(said) == 1
