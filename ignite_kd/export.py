@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ignite_kd import data, models
-from ignite_kd.cards import card_path, check_place, read_card, save_with_card
+from ignite_kd.cards import card_path, check_place, epochs_of, read_card, save_with_card
 from ignite_kd.data.folder import folder_to_evaluate
 from ignite_kd.errors import RunFailed, UserError
 from ignite_kd.files import digest_of
@@ -54,6 +54,8 @@ class Exported:
             + (f"alike to {difference:.1e} ({check['allowed']:.1e} allowed)" if difference else "identical"),
             f"use      {FORMATS[card['format']].usage.format(**words)}",
         ]
+        if card.get("status") not in (None, "finished"):
+            lines.append(f"note     its run is not finished ({card['status']}; {epochs_of(card)} epochs are done)")
         return [*lines, f"kept     {self.kept}: what {self.file} was before"] if self.kept else lines
 
 

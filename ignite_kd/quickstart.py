@@ -73,14 +73,7 @@ def quickstart(
     trained.run(taught, max_epochs=settings.teacher_epochs)
     teacher = TeacherEngine(trained.model)
     reached = evaluate(teacher.model, test)["accuracy"]
-    card = {
-        "model": settings.model,
-        "num_classes": 10,
-        "dataset": "shapes",
-        "accuracy": reached,
-        "versions": versions(),
-    }
-    save_weights(folder / "teacher.th", teacher.model.state_dict(), card)
+    save_weights(folder / "teacher.th", teacher.model.state_dict(), _card(settings, reached))
     say(f"teacher  {settings.model} on {settings.teacher_images} images: {reached:.1%} in {_since(began)}")
 
     learners = f"{len(METHODS)} students at a time, {10 * settings.samples_per_class} images each, one teacher for all"
@@ -98,8 +91,11 @@ def quickstart(
             RunRecord(folder / f"{method.replace(' ', '-')}-seed{seed}").attach(student)
         run_together(list(students.values()), loader, settings.epochs)
         for method, student in students.items():
+            name = f"{method.replace(' ', '-')}-seed{seed}"
             accuracies[method].append(evaluate(student.model, test)["accuracy"])
-            curves[method].append(RunRecord(folder / f"{method.replace(' ', '-')}-seed{seed}").read())
+            curves[method].append(RunRecord(folder / name).read())
+            card = _card(settings, accuracies[method][-1]) | {"seed": seed}
+            save_weights(folder / f"{name}.th", student.model.state_dict(), card)
         reached_by = ", ".join(f"{method} {values[-1]:.1%}" for method, values in accuracies.items())
         say(f"seed {seed}   {reached_by} in {_since(began)}")
 
@@ -115,6 +111,16 @@ def quickstart(
     record.update(status="finished", seconds=round(seconds, 1), teacher=reached, accuracies=accuracies, summary=table)
     say(f"folder   {folder}, all in {seconds:.0f} s")
     return accuracies
+
+
+def _card(settings: Settings, accuracy: float) -> dict[str, Any]:
+    return {
+        "model": settings.model,
+        "num_classes": 10,
+        "dataset": "shapes",
+        "accuracy": accuracy,
+        "versions": versions(),
+    }
 
 
 _TEACHER_SEED = 1000  # of no student: one that began with its teacher's first weights would have it easier

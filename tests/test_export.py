@@ -208,3 +208,10 @@ def test_images_of_a_folder_are_compared_too(tmp_path):
     assert card["export"]["check"]["real_images"] == 2
     assert card["input"]["shape"] == ["batch", 3, 24, 24]
     assert card["normalisation"]["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_that_a_run_was_not_finished_is_said():
+    saved(card=CARD | {"status": "stopped", "epochs": 200, "epoch": 3})
+    assert "note     its run is not finished (stopped; 3 epochs are done)" in export("net.pth", "out.th").lines()
+    saved(card=CARD | {"status": "finished"})
+    assert not any(line.startswith("note") for line in export("net.pth", "out2.th").lines())

@@ -1,6 +1,9 @@
 import json
 import statistics
 
+from ignite_kd.cards import read_card
+from ignite_kd.comparison import compare
+from ignite_kd.export import export
 from ignite_kd.quickstart import Settings, quickstart
 
 TINY = Settings(
@@ -25,7 +28,18 @@ def test_it_trains_every_method_on_each_seed_and_leaves_table_curves_and_a_pictu
     epochs = [json.loads(line) for line in (tmp_path / "with-VID-seed1" / "metrics.jsonl").read_text().splitlines()]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4, 5]
     assert "train/loss.vid" in epochs[0]
-    assert (tmp_path / "teacher.th.json").exists()
+    for name, accuracy in (("alone-seed0", accuracies["alone"][0]), ("with-VID-seed1", accuracies["with VID"][1])):
+        card = read_card(tmp_path / f"{name}.th")
+        assert (card["model"], card["dataset"], card["accuracy"]) == ("mlp_16", "shapes", accuracy)
+
+
+def test_compare_and_export_take_what_it_leaves(tmp_path):
+    quickstart(tmp_path, [0], lambda line: None, TINY)
+    alone, taught, teacher = (str(tmp_path / f"{name}.th") for name in ("alone-seed0", "with-VID-seed0", "teacher"))
+    found = compare([alone, taught], teacher=teacher, images=20, device="cpu")
+    assert [row.model for row in found.rows] == ["mlp_16", "mlp_16"]
+    done = export(taught, str(tmp_path / "student.th"))
+    assert done.card["model"] == "mlp_16" and done.card["export"]["check"]["largest_difference"] == 0
 
 
 def test_it_gives_the_same_numbers_again(tmp_path):

@@ -100,7 +100,8 @@ def command(table: str | None, **options: Any) -> int:
         width = max(map(len, tables.names()))
         for name in tables.names():
             known = tables.get(name)
-            click.echo(f"{name:<{width}} {len(known.losses)} methods × {len(known.columns)} columns: {known.title}")
+            click.echo(f"{name:<{width}} {len(known.rows)} rows × {len(known.columns)} columns: {known.title}")
+            click.echo(f"{'':<{width}} source: {known.source}")
         return 0
     known = tables.get(table)
     cells = known.choose(options.pop("rows"), options.pop("columns"), options.pop("cells"))

@@ -1,7 +1,8 @@
-"""Progress: a bar with the remaining time on a terminal, else one line an epoch."""
+"""Progress: a bar with the remaining time on a terminal, else one line an epoch, and some before the first."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ class Console:
         self.total_epochs, self.shown = total_epochs, tuple(shown)
         self._bar: tqdm | None = None
         self._began = self._first = 0.0
+        self._patience = 60.0  # seconds until the next line, as long as no epoch has ended
 
     def attach(self, student: StudentEngine) -> list[RemovableEventHandle]:
         handles = [
@@ -52,6 +54,8 @@ class Console:
                 student.add_event_handler(Events.ITERATION_COMPLETED, self._advance),
                 student.add_event_handler(Events.COMPLETED | Events.TERMINATE, self.close),
             ]
+        else:
+            handles.append(student.add_event_handler(Events.ITERATION_COMPLETED, self._reassure))
         return handles
 
     def _begin(self, student: StudentEngine) -> None:
@@ -67,7 +71,17 @@ class Console:
             self._bar.update(student.state.iteration - self._bar.n)
             self._bar.set_description(f"epoch {student.state.epoch}/{self._epochs(student)}", refresh=False)
 
+    def _reassure(self, student: StudentEngine) -> None:
+        """The first epoch may take an hour: say after 1, 2, 4, … minutes how fast it is."""
+        if time.monotonic() - self._began >= self._patience:
+            self._patience *= 2
+            state = student.state
+            step = (state.iteration - 1) % (state.epoch_length or 1) + 1
+            line = f"{self.label}epoch {state.epoch}/{self._epochs(student)}  step {step} of {state.epoch_length}"
+            print(line + self._pace(student), file=self.stream, flush=True)
+
     def _epoch(self, student: StudentEngine) -> None:
+        self._patience = math.inf
         state, total = student.state, self._epochs(student)
         found = [(name, state.metrics[name]) for name in self.shown if name in state.metrics]
         values = "  ".join(f"{name.replace('/', ' ')} {value:{_format(name)}}" for name, value in found)
@@ -76,12 +90,16 @@ class Console:
         if self._bar is not None:
             self._bar.write(line, file=self.stream)
             return
-        steps = state.iteration - self._first
-        seconds = time.monotonic() - self._began
-        if steps > 0 and state.epoch_length:
-            left = (total * state.epoch_length - state.iteration) * seconds / steps
-            line += f"  {seconds / steps:.3f} s/step  {_duration(left)} left"
-        print(line, file=self.stream, flush=True)
+        print(line + self._pace(student), file=self.stream, flush=True)
+
+    def _pace(self, student: StudentEngine) -> str:
+        """Seconds a step, with all that lies between steps, and the time left."""
+        state = student.state
+        steps, seconds = state.iteration - self._first, time.monotonic() - self._began
+        if steps <= 0 or not state.epoch_length:
+            return ""
+        left = (self._epochs(student) * state.epoch_length - state.iteration) * seconds / steps
+        return f"  {seconds / steps:.3f} s/step  {_duration(left)} left"
 
     def close(self) -> None:
         """Take the bar away; a run that ends in an exception leaves that to its caller."""

@@ -58,9 +58,8 @@ def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Pat
                 points = [(line["epoch"], line[key]) for line in lines if line.get(key) is not None]
                 if points:
                     source = key.split("/")[0]
-                    axes.plot(
-                        *zip(*points, strict=True), _DASHES[source], color=f"C{colour}", label=f"{name}, {source}"
-                    )
+                    form = _DASHES[source] + ("o" if len(points) == 1 else "")  # a line of one point is not seen
+                    axes.plot(*zip(*points, strict=True), form, color=f"C{colour}", label=f"{name}, {source}")
         if axes.lines:
             axes.legend(fontsize="small")
     save_figure(figure, path)
@@ -82,6 +81,8 @@ def plot_published(title: str, panels: Mapping[str, Sequence[Published]], path: 
     """A panel a column of a table."""
     figure = new_figure(width=max(5, 3.5 * len(panels)), height=1.2 + 0.35 * max(map(len, panels.values())))
     figure.suptitle(title, fontsize="medium")
+    explained = next((name for name, rows in panels.items() if any(row[1] is not None for row in rows)), None)
+    explained = explained or next(iter(panels))  # one panel tells what the marks are
     for place, (name, rows) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(1, len(panels), place)
         axes.set(title=name, xlabel="test accuracy in %")
@@ -93,7 +94,7 @@ def plot_published(title: str, panels: Mapping[str, Sequence[Published]], path: 
         axes.set_yticks(range(len(rows)), [row for row, *_ in rows])
         axes.invert_yaxis()
         axes.margins(y=0.2)
-        if place == 1:
+        if name == explained:
             axes.legend(fontsize="small")
     save_figure(figure, path)
 

@@ -60,7 +60,8 @@ class Summary:
             return ""
         if self.difference is None:
             return ""
-        verdict = f"within {_NEAR:g}" if abs(self.difference) <= _NEAR else "outside"
+        outside = "outside, better" if self.difference > 0 else "outside, worse"
+        verdict = f"within {_NEAR:g}" if abs(self.difference) <= _NEAR else outside
         if self.deviation is not None and abs(self.difference) <= self.deviation:
             verdict = "within one standard deviation"
         return verdict + (f" (its teacher: {self.teacher})" if self.teacher else "")
@@ -78,6 +79,7 @@ class Summary:
 
 def summaries(table: Table, trials: Sequence[Trial]) -> list[Summary]:
     """One for each cell that something was trained for, in the table's order; shortened schedules are apart."""
+    trials = _without_idle_teachers(table, trials)
     scales = sorted({trial.epochs_scale for trial in trials}, reverse=True)
     found = [
         _summary(table, cell, mine)
@@ -124,6 +126,18 @@ def picture(table: Table, trials: Sequence[Trial], path: Path) -> bool:
     if panels and plots.available():
         plots.plot_published(table.title, panels, path)
     return bool(panels) and plots.available()
+
+
+def _without_idle_teachers(table: Table, trials: Sequence[Trial]) -> list[Trial]:
+    """A teacher is known in all columns that it may teach in; those where nobody learned are left out if it is shown
+    in another."""
+    busy = {trial.column for trial in trials if trial.row != TEACHER}
+    shown = {table.columns[column].teacher for column in busy}
+    return [
+        trial
+        for trial in trials
+        if trial.row != TEACHER or trial.column in busy or table.columns[trial.column].teacher not in shown
+    ]
 
 
 def _column(column: str, found: Sequence[Summary]) -> str:

@@ -55,6 +55,22 @@ def test_without_a_terminal_an_epoch_is_one_line_with_its_remaining_time(clock):
     ]
 
 
+def test_before_the_first_epoch_has_ended_its_pace_is_told_now_and_then(clock):
+    stream = io.StringIO()
+    student, _ = shown(stream, label="kd")
+
+    def step():
+        clock.seconds += 50
+
+    student.add_event_handler(Events.ITERATION_STARTED, step)
+    student.run(LOADER, max_epochs=2)
+    told = [line for line in stream.getvalue().splitlines() if "step " in line and " of 4" in line]
+    assert told == [  # after 60 and 120 seconds; the second epoch is as long, but has no need of it
+        "[kd] epoch 1/2  step 2 of 4  50.000 s/step  5:00 left",
+        "[kd] epoch 1/2  step 3 of 4  50.000 s/step  4:10 left",
+    ]
+
+
 def test_hours_are_told_as_hours_and_the_caller_may_know_the_end(clock):
     stream = io.StringIO()
     student, _ = shown(stream, total_epochs=4)
@@ -66,7 +82,7 @@ def test_hours_are_told_as_hours_and_the_caller_may_know_the_end(clock):
     student.run(LOADER, max_epochs=1)
     seconds = 12 * 310.25  # one hour, two minutes and three seconds
     assert seconds == 3600 + 2 * 60 + 3
-    assert re.search(r"^epoch 1/4 .* 1:02:03 left\n$", stream.getvalue())
+    assert re.search(r"^epoch 1/4  train .* 1:02:03 left$", stream.getvalue(), re.MULTILINE)
 
 
 def test_the_time_of_a_resumed_run_is_that_of_its_own_steps(clock):

@@ -56,6 +56,19 @@ def test_curves_show_what_was_recorded(tmp_path, figures):
     assert (loss.get_title(), accuracy.get_title()) == ("loss", "accuracy")
 
 
+def test_a_single_epoch_is_seen(tmp_path, figures):
+    plots.plot_curves(RUNS, tmp_path / "curves.png")
+    marks = {line.get_label(): line.get_marker() for line in figures[0].axes[0].lines}
+    assert marks == {"kd, train": "None", "kd, validation": "None", "plain, train": "o"}
+
+
+@pytest.mark.parametrize(("published", "explained"), [((None, 80.0), 1), ((None, None), 0)])
+def test_marks_are_explained_where_both_kinds_are(tmp_path, figures, published, explained):
+    panels = {name: [("vid", number, 81.0, None)] for name, number in zip(("100", "500"), published, strict=True)}
+    plots.plot_published("a table", panels, tmp_path / "table.png")
+    assert [axes.get_legend() is not None for axes in figures[0].axes] == [explained == 0, explained == 1]
+
+
 def test_runs_without_an_epoch_are_empty_axes(tmp_path, figures):
     plots.plot_curves({"young": []}, tmp_path / "curves.png")
     assert png_size(tmp_path / "curves.png") == (1200, 480)

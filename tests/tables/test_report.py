@@ -34,9 +34,10 @@ def test_mean_deviation_and_difference_are_those_of_the_trials():
     [
         ((80.0, 81.0, 82.0), "within one standard deviation"),
         ((81.2, 81.2, 81.2), "within 0.5"),
-        ((70.0, 71.0, 72.0), "outside"),
+        ((70.0, 71.0, 72.0), "outside, worse"),
+        ((83.0, 83.1, 83.2), "outside, better"),
         ((81.3,), "within 0.5"),
-        ((80.0,), "outside"),
+        ((80.0,), "outside, worse"),
         ((None, None), "failed in 2 of 2 trials"),
         ((81.59, None), "failed in 1 of 2 trials"),
     ],
@@ -95,7 +96,7 @@ def test_markdown_has_a_table_a_column_in_the_tables_order():
     lines = told.splitlines()
     assert lines.index(
         "| vid | 88.09 | 88.00 | 1 | -0.09 | 50.00 | 1.0 (of 2 at once) | a machine | within 0.5 |"
-    ) < lines.index("| kd | 64.24 | 60.00 | 1 | -4.24 | 50.00 | 1.0 (of 2 at once) | a machine | outside |")
+    ) < lines.index("| kd | 64.24 | 60.00 | 1 | -4.24 | 50.00 | 1.0 (of 2 at once) | a machine | outside, worse |")
     assert "arXiv:1904.05835" in told and "last epoch" in told
 
 
@@ -141,3 +142,10 @@ def test_a_training_that_went_over_two_machines_names_both():
     one = trial(0, 80.0)
     one.record.update(earlier=[{"device": "another"}], device="a machine")
     assert summary(one).devices == ("another", "a machine")
+
+
+def test_a_teacher_that_stands_in_one_column_is_left_out_where_nobody_learned():
+    taught = [trial(0, 80.0, column="100"), *(trial(0, 94.0, "teacher", column) for column in ("5000", "500", "100"))]
+    assert [str(found.cell) for found in report.summaries(TABLE, taught)] == ["teacher:100", "vid:100"]
+    alone = taught[1:]  # nobody learned at all: this is what was asked for
+    assert [found.cell.column for found in report.summaries(TABLE, alone)] == ["5000", "500", "100"]
