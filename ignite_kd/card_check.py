@@ -48,10 +48,9 @@ class Check:
             return
         one, other = f"{told:.2%}", f"{found:.2%}"
         known = card.get("precision") or precision, machine_of(card.get("device") or device)
-        alike = known == (precision, machine_of(device))
-        self.field(
-            f"{part} accuracy", one, other, one == other or (not alike and abs(told - found) <= allowed(images, alike))
-        )
+        elsewhere = known != (precision, machine_of(device))
+        near = elsewhere and abs(told - found) <= allowed(images, alike=False)
+        self.field(f"{part} accuracy", one, other, one == other or near)
 
     def line(self) -> str:
         """The verdict in a line."""

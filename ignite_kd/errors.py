@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Diverged", "RunFailed", "UserError", "out_of_memory", "unknown"]
+__all__ = ["Diverged", "RunFailed", "UserError", "first_line", "out_of_memory", "unknown"]
 
 
 class UserError(ValueError):
@@ -30,6 +30,12 @@ def out_of_memory(error: Exception) -> str | None:
         f"{'. '.join(str(error).split('. ')[:2])}; smaller batches (--recipe vid,batch_size=64), fewer students at"
         " once or --precision bf16 take less. What was saved before is kept."
     )
+
+
+def first_line(error: Exception) -> str:
+    """What others' errors, of many lines, begin with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:200]
 
 
 def unknown(kind: str, word: str, possible: Iterable[str]) -> UserError:

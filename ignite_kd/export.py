@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ignite_kd import data, models
 from ignite_kd.cards import card_path, check_place, epochs_of, read_card, save_with_card
 from ignite_kd.data.folder import folder_to_evaluate
-from ignite_kd.errors import RunFailed, UserError
+from ignite_kd.errors import RunFailed, UserError, first_line
 from ignite_kd.files import digest_of
-from ignite_kd.formats import FORMATS, first_line, format_of
+from ignite_kd.formats import FORMATS, format_of
 from ignite_kd.handlers import versions
 from ignite_kd.loaders import normalisation
 from ignite_kd.recognise import options_of
@@ -95,6 +95,7 @@ def export(
     digest = digest_of(trained.path)  # now: a run that goes on writes other files
     if Path(output).resolve() in (Path(trained.path).resolve(), card_path(trained.path).resolve()):
         raise UserError(f"{output} would be written over what it is made of; name another file.")
+    _refuse_files_of_the_run(source, output)
     classes, size = num_classes or trained.num_classes(), image_size or trained.image_size() or 32
     if classes is None:
         raise UserError(f"nothing tells how many classes {trained.path} has; say --num-classes N.")
@@ -207,6 +208,14 @@ def _find(source: str, which: str | None, model: str | None) -> Trained:
     if model is not None:
         raise UserError(f"--model {model} is for files that do not tell; {source} is a folder, whose record does.")
     return from_run(source, which or "last")
+
+
+def _refuse_files_of_the_run(source: str, output: str) -> None:
+    """What is in a run's folder without a card is what the run goes on with."""
+    place = Path(output).resolve()
+    inside = Path(source).is_dir() and Path(source).resolve() in place.parents
+    if inside and place.exists() and not card_path(output).exists():
+        raise UserError(f"{output} is a file of the run {source}; name another one.")
 
 
 def _random_pixels(size: int) -> list[Tensor]:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ignite_kd.errors import UserError
+from ignite_kd.errors import UserError, first_line
 from ignite_kd.weights import as_bytes
 
-__all__ = ["FORMATS", "Format", "first_line", "format_of"]
+__all__ = ["FORMATS", "Format", "format_of"]
 
 Call = Callable[[Tensor], Tensor]
 
@@ -113,12 +113,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def first_line(error: Exception) -> str:
-    """What others' errors, of many lines, begin with."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]
 
 
 FORMATS = {

@@ -135,7 +135,6 @@ def _fill(
     from ignite_kd.tables import report
     from ignite_kd.tables.plans import Machine
     from ignite_kd.tables.reproduce import Reproduction
-    from ignite_kd.tables.table import TEACHER, Cell
 
     short = f"-x{epochs_scale:g}" if epochs_scale != 1 else ""
     folder = Path(options.pop("output_dir") or f"runs/tables/{table.name}{short}")
@@ -159,8 +158,7 @@ def _fill(
         **options,
     )
     status = work.run(cells, list(dict.fromkeys(seeds)) or range(trials))
-    taught = {cell.column for cell in cells if table.is_taught(cell)}
-    shown = {*cells, *(Cell(TEACHER, column) for column in taught)}  # a student is as good as its teacher allows
+    shown = table.with_teachers(cells)
     found = [trial for trial in work.place.trials() if trial.cell in shown]
     if found:
         click.echo("\n" + report.markdown(table, found))

@@ -180,9 +180,8 @@ def _recorded(run: Run) -> Recorded:
 def _remarks(run: Run, row: Row, on: str, shown: HeldOut, unsure: int, machine: str) -> list[str]:
     found: list[Any] = []
     if unsure:
-        found.append(
-            f"{row.name} gives no number for {unsure} of {shown.images} images, which count as the first class"
-        )
+        images = f"{unsure} of {shown.images} images"
+        found.append(f"{row.name} gives logits that are no numbers for {images}; its figures cannot be trusted")
     if run.status not in (None, "finished"):
         found.append(f"{row.name}: {run.status}; its weights are those after {run.epochs} of {run.planned} epochs")
     if run.data_before:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ignite_kd.errors import UserError
+from ignite_kd.errors import UserError, first_line
 from ignite_kd.files import atomic_write
 
 __all__ = [
@@ -36,14 +36,15 @@ def available() -> bool:
 
 
 def attempt(draw: Callable[[], _Drawn], say: Callable[[str], None]) -> _Drawn | None:
-    """What `draw` returns; a warning and None where matplotlib is here but broken, or the disk is full.
+    """What `draw` returns; a warning and None where that fails: matplotlib is here but broken, the disk is full, or a
+    name holds what it takes for a formula.
 
     For the end of a long work, which must not fail by its picture.
     """
     try:
         return draw()
-    except (UserError, OSError) as error:
-        say(f"warning: no picture: {error}")
+    except Exception as error:
+        say(f"warning: no picture: {first_line(error)}")
         return None
 
 

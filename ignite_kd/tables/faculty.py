@@ -89,7 +89,7 @@ class Faculty:
         cells = teachers.cells_of_teacher(self._table, name)
         cells = [cell for cell in cells if is_new or not self._place.trial(cell, 0).exists()]
         if cells:
-            trial = teachers.trial_of_file(path, self._table, self._machine.data_dir, self._machine.device)
+            trial = teachers.trial_of_file(path, name, self._table, self._machine.data_dir, self._machine.device)
             if path == self._place.teacher(name):
                 trial = dataclasses.replace(trial, epochs_scale=self._place.scale)
             for cell in cells:

@@ -24,10 +24,9 @@ def trials(table: Table) -> list[Trial]:
 def show(table: Table, cells: Sequence[Cell]) -> str:
     """Those of some cells, beside the published numbers."""
     mine = [trial for trial in trials(table) if is_of_table(trial, table, 1.0)]
-    columns = {
-        trial.column for trial in mine if trial.row != TEACHER
-    }  # where nobody of this table learned, nobody taught
-    found = [trial for trial in mine if trial.cell in cells and trial.column in columns]
+    shown = table.with_teachers(cells)
+    columns = {trial.column for trial in mine if trial.row != TEACHER}  # elsewhere nobody taught
+    found = [trial for trial in mine if trial.cell in shown and trial.column in columns]
     if not found:
         raise UserError(f"nothing was measured yet for these cells of {table.name}; train them without --measured.")
     return report.markdown(table, found)

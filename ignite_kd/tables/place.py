@@ -70,16 +70,21 @@ class Place:
         return any(any(self.folder.glob(f"*/{slug}-[0-9]*")) for slug in slugs)
 
     def trials(self) -> list[Trial]:
-        """All that are finished here; not those of a table that was written otherwise when they were trained."""
-        found = map(read_trial, self._files())
-        return [trial for trial in found if is_of_table(trial, self.table, self.scale)]
+        """All that are finished here; no copies under other names, nor those of a table that was written otherwise
+        when they were trained."""
+        found = [(path, read_trial(path)) for path in self._files()]
+        return [
+            trial
+            for path, trial in found
+            if path == self.trial(trial.cell, trial.trial) and is_of_table(trial, self.table, self.scale)
+        ]
 
     def report(self, say: Callable[[str], None]) -> None:
         """Write anew what there is to show."""
         found = self.trials()
         left = len(self._files()) - len(found)
         if left:
-            say(f"left out {left} of {self.folder / 'trials'}: of other settings or cells than the table's")
+            say(f"left out {left} of {self.folder / 'trials'}: copies, or of other settings or cells than the table's")
         if not found:
             return
         atomic_write(self.folder / "table.md", report.markdown(self.table, found) + "\n")

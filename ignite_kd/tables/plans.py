@@ -72,7 +72,7 @@ def is_of_table(trial: Trial, table: Table, scale: float) -> bool:
     if trial.cell not in table.cells():
         return False
     if trial.row == TEACHER:
-        return True
+        return trial.record.get("model") in (None, table.columns[trial.column].teacher)
     return not trial.strays_from(student_plan(table, trial.cell, trial.trial, None, scale))
 
 

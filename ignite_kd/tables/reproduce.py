@@ -157,7 +157,7 @@ class Reproduction:
     def _plan(self, cell: Cell, trial: int) -> Plan:
         teacher = self._faculty.paths.get(self.table.columns[cell.column].teacher)
         folder = self.place.run(self._homes[cell], trial)
-        path = None if teacher is None else str(teacher)
+        path = None if teacher is None else str(teacher.absolute())  # the run is looked at from anywhere
         return student_plan(self.table, cell, trial, path, self.scale, output_dir=str(folder), **vars(self.machine))
 
     # training

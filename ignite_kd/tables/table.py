@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,11 @@ class Table:
             chosen.add(Cell(self._known("row", row, self.rows), self._known("column", column, self.columns)))
         return [cell for cell in self.cells() if cell in chosen]
 
+    def with_teachers(self, cells: Iterable[Cell]) -> set[Cell]:
+        """These cells, and who taught there: a student is as good as its teacher allows."""
+        cells = set(cells)
+        return cells | {Cell(TEACHER, cell.column) for cell in cells if self.is_taught(cell)}
+
     def cells(self) -> Iterator[Cell]:
         """Column by column."""
         for column in self.columns:
@@ -122,7 +127,7 @@ def names() -> list[str]:
 def get(word: str) -> Table:
     """A table by name, or from a JSON file of the same form as those in `published/`."""
     path = Path(word) if word.endswith(".json") else _PUBLISHED / f"{word}.json"
-    if path.parent == _PUBLISHED and word not in names():
+    if not word.endswith(".json") and word not in names():
         raise unknown("table", word, names())
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -73,7 +73,7 @@ def shipped(name: str, table: Table, folder: Path = SHIPPED) -> Path | None:
     return None
 
 
-def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial:
+def trial_of_file(path: Path, name: str, table: Table, data_dir: str, device: str) -> Trial:
     """The result of a teacher: from its card, else measured now. One of fewer epochs than the table's has their share
     as its scale, so that nobody takes it for the published one; of a file without a card nothing is known."""
     card: dict[str, Any] = read_card(path) or {}
@@ -85,7 +85,8 @@ def trial_of_file(path: Path, table: Table, data_dir: str, device: str) -> Trial
         report = evaluate_file(str(path), dataset=table.dataset, data_dir=data_dir, device=device)
         accuracy = report.results["accuracy"]
     epochs, minutes = spent_on(card)
-    record = {"file": path.name, "sha256": digest_of(path)} | {name: card[name] for name in _KEPT if name in card}
+    record = {"model": name, "file": path.name, "sha256": digest_of(path)}
+    record |= {fact: card[fact] for fact in _KEPT if fact in card}
     return Trial(
         table=table.name,
         row=TEACHER,

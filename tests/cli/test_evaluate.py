@@ -299,6 +299,17 @@ def test_json_is_strict_whatever_the_file_says():
     assert json.loads(done.out, parse_constant=none)["file_says"] == {"best_value": None}
 
 
+def test_logits_that_are_no_numbers_are_told_of():
+    model = network()
+    torch.save(model.state_dict(), "net.th")
+    assert not any("no numbers" in note for note in told("net.th --dataset shapes")["notes"])
+    with torch.no_grad():
+        for parameter in list(model.parameters())[-2:]:
+            parameter[3] = 3e38  # finite; what comes of it is not, for one class of ten
+    torch.save(model.state_dict(), "net.th")
+    assert "its logits are no numbers for some images" in told("net.th --dataset shapes")["notes"]
+
+
 def test_help_does_not_import_torch():
     code = "import sys; sys.argv = ['x', 'evaluate', '--help']; from ignite_kd.cli import commands\n"
     code += "try: commands()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"

@@ -47,6 +47,13 @@ def test_a_run_is_exported_and_what_comes_out_matches_its_card():
     last, trained = (torch.load(path, weights_only=True) for path in ("last.th", "net.th"))
     assert all(torch.equal(last[name], trained[name]) for name in trained)
 
+    files = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    for path in files:  # what the run goes on with, and is shown by, is not written over
+        done = call(f"export run --output {path}")
+        assert (done.status, done.err.count("\n")) == (2, 1), path
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == files
+    assert call("export run --output run/student.th").status == 0 == call("export run --output run/student.th").status
+
     done = call("export net.th --output net.pt2 --with-normalisation")
     assert (done.status, done.err) == (0, "")
     assert "use      torch.export.load('net.pt2').module()(images)" in done.out

@@ -10,7 +10,9 @@ from ignite_kd.weights import save_weights
 def test_without_a_table_it_names_them():
     done = call("reproduce")
     assert done.status == 0
-    assert [line.split()[0] for line in done.out.splitlines()] == [
+    lines = done.out.splitlines()
+    assert all(line.split()[0] == "source:" for line in lines[1::2]) and "CVPR 2019" in done.out
+    assert [line.split()[0] for line in lines[::2]] == [
         "itrd-different",
         "itrd-same",
         "shapes",

@@ -61,7 +61,9 @@ def test_a_network_that_gives_no_numbers_is_told_of():
     weights["fc.bias"] = torch.full((10,), 3e38)
     save_weights("huge.th", weights, {"model": "mlp_8", "dataset": "shapes"})
     found = compare(["huge.th"], **FEW)
-    assert any("huge.th gives no number for" in note and "of 40 images" in note for note in found.notes)
+    assert any(
+        "huge.th gives logits that are no numbers for" in note and "of 40 images" in note for note in found.notes
+    )
 
 
 def test_a_teacher_that_does_not_take_such_images_is_one_line():

@@ -60,6 +60,8 @@ def test_a_table_of_ones_own_that_borrows_a_name_does_not_borrow_what_was_measur
     mine = dataclasses.replace(table, losses={**table.losses, "kd": ["kd:9"]})
     told = measured.show(mine, mine.choose(columns=["100"]))
     assert "| kd |" not in told and "| vid |" in told and "| teacher |" in told
+    told = measured.show(table, table.choose(cells=["vid:100"]))  # its teacher belongs to it
+    assert "| vid |" in told and "| teacher |" in told and "(its teacher: " in told and "| kd |" not in told
     column = dataclasses.replace(table.columns["100"], student="wrn_16_2")
     other = dataclasses.replace(table, columns={"100": column})
     with pytest.raises(UserError, match="nothing was measured yet"):

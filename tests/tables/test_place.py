@@ -74,3 +74,13 @@ def test_damaged_notes_are_one_line(table, tmp_path, text):
     (tmp_path / "r" / "reproduction.json").write_text(text)
     with pytest.raises(UserError, match=r"reproduction\.json is damaged"):
         fill(table, tmp_path / "r", rows=["student"])
+
+
+def test_a_copy_of_a_trial_does_not_count_twice(table, tmp_path, capsys):
+    fill(table, tmp_path / "r", rows=["student"], trials=2)
+    whole = (tmp_path / "r" / "table.md").read_text()
+    trials = tmp_path / "r" / "trials"
+    (trials / "student-5-0 (copy).json").write_bytes((trials / "student-5-0.json").read_bytes())
+    fill(table, tmp_path / "r", rows=["student"], trials=2)
+    assert (tmp_path / "r" / "table.md").read_text() == whole
+    assert "left out 1 of" in capsys.readouterr().out

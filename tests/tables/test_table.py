@@ -147,3 +147,5 @@ def test_an_unknown_table_names_the_nearest():
         tables.get("itrd-sme")
     with pytest.raises(UserError, match="cannot read"):
         tables.get("nowhere.json")
+    with pytest.raises(UserError, match=r"unknown table '\.\./shapes'"):
+        tables.get("../shapes")

@@ -6,6 +6,7 @@ import torch
 from ignite_kd import models, tables
 from ignite_kd.errors import UserError
 from ignite_kd.tables import teachers
+from ignite_kd.tables.plans import is_of_table
 from ignite_kd.weights import save_weights
 
 TABLE = tables.get("shapes")
@@ -71,7 +72,7 @@ def test_a_damaged_card_of_another_file_keeps_nobody_from_the_shipped_one(tmp_pa
 def test_its_result_is_its_cards(tmp_path):
     path = tmp_path / "t.th"
     file(path, results=RESULTS, epochs=7, minutes=2, seed=3, recipe="vid")
-    trial = teachers.trial_of_file(path, TABLE, "nowhere", "cpu")
+    trial = teachers.trial_of_file(path, "wrn_40_2", TABLE, "nowhere", "cpu")
     assert (trial.accuracy, trial.best_accuracy, trial.validation_accuracy) == (50.0, 75.0, 25.0)
     assert (trial.epochs, trial.minutes, trial.record["seed"], trial.record["recipe"]) == (7, 2.0, 3, "vid")
 
@@ -91,14 +92,14 @@ def test_its_result_is_its_cards(tmp_path):
 )
 def test_one_of_fewer_epochs_than_the_tables_is_not_taken_for_the_published_one(tmp_path, card, epochs, scale):
     file(tmp_path / "t.th", results=RESULTS, **card)
-    trial = teachers.trial_of_file(tmp_path / "t.th", TABLE, "nowhere", "cpu")
+    trial = teachers.trial_of_file(tmp_path / "t.th", "wrn_40_2", TABLE, "nowhere", "cpu")
     assert (trial.epochs, trial.epochs_scale) == (epochs, scale)  # the table's have 4
 
 
 def test_where_a_folder_of_images_has_no_test_set_it_has_no_result(tmp_path):
     file(tmp_path / "t.th", dataset="folder", results={"validation": {"last": 0.25}})
     table = dataclasses.replace(TABLE, dataset="folder")
-    trial = teachers.trial_of_file(tmp_path / "t.th", table, str(tmp_path), "cpu")
+    trial = teachers.trial_of_file(tmp_path / "t.th", "wrn_40_2", table, str(tmp_path), "cpu")
     assert (trial.accuracy, trial.validation_accuracy) == (None, 25.0)
 
 
@@ -115,5 +116,14 @@ def test_where_a_folder_of_images_has_no_test_set_it_has_no_result(tmp_path):
 )  # fmt: skip
 def test_one_of_another_recipe_or_of_trained_weights_was_trained_otherwise(tmp_path, card, otherwise):
     file(tmp_path / "t.th", results=RESULTS, **card)
-    trial = teachers.trial_of_file(tmp_path / "t.th", TABLE, "nowhere", "cpu")
+    trial = teachers.trial_of_file(tmp_path / "t.th", "wrn_40_2", TABLE, "nowhere", "cpu")
     assert teachers.trained_otherwise(trial, TABLE) is otherwise
+
+
+def test_the_result_of_a_network_that_teaches_no_more_is_not_the_columns(tmp_path):
+    file(tmp_path / "t.th", results=RESULTS, epochs=4)
+    name, column = next((about.teacher, name) for name, about in TABLE.columns.items())
+    trial = dataclasses.replace(teachers.trial_of_file(tmp_path / "t.th", name, TABLE, "", "cpu"), column=column)
+    assert is_of_table(trial, TABLE, 1.0)
+    other = {column: dataclasses.replace(TABLE.columns[column], teacher="wrn_16_1")}
+    assert not is_of_table(trial, dataclasses.replace(TABLE, columns=other), 1.0)
