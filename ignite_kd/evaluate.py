@@ -209,6 +209,8 @@ def _images(
             views=(card or {}).get("views") or "usual",
             device=device,
         )
+        if len(classes) == 1:
+            raise UserError(f"{data_dir}/train has but one class, {classes[0]}: nothing can be told apart there.")
         return _Images(files, len(files.samples), classes, size, name, digest, f"all of {tree}/")
 
     dataset = data.load(name, data_dir)

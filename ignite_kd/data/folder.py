@@ -70,6 +70,8 @@ def folder_loaders(
     """
     root = Path(data_dir)
     classes = _class_names(root / "train")
+    if len(classes) == 1:
+        raise UserError(f"{root / 'train'} has but one class, {classes[0]}; add the folder of another one.")
     train, validation = _samples(root / "train", classes), _samples(root / "val", classes)
     test = _samples(root / "test", classes) if (root / "test").is_dir() else None
     digest = _digest(train, validation, test)
@@ -161,8 +163,6 @@ def _class_names(folder: Path) -> list[str]:
     classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if not classes:
         raise UserError(f"{folder} has no classes; put the images of each class into a folder of its own there.")
-    if len(classes) == 1:
-        raise UserError(f"{folder} has but one class, {classes[0]}; add the folder of another one.")
     return classes
 
 

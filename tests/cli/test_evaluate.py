@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -256,6 +257,7 @@ def test_a_folder_is_evaluated_tree_by_tree(tmp_path):
             for i in range(images):
                 Image.new("RGB", (20, 20), (100 * number, 50 * i, 7)).save(tmp_path / "mine" / tree / name / f"{i}.png")
     torch.save(network("mlp_8", 2, image_size=16).state_dict(), "net.th")
+    torch.save(network("mlp_8", 1, image_size=16).state_dict(), "one.th")
     words = "net.th --dataset folder --data-dir mine --num-workers 0"
     for part, images in (("train", 6), ("validation", 4), ("test", 2)):
         found = told(f"{words} --split {part}")
@@ -266,6 +268,9 @@ def test_a_folder_is_evaluated_tree_by_tree(tmp_path):
     for folder in ("cat", "dog", ""):
         (tmp_path / "mine" / "test" / folder).rmdir()
     refused(words, "there is no folder mine/test", "ask for other images")
+    for tree in ("train", "val"):
+        shutil.rmtree(tmp_path / "mine" / tree / "dog")
+    refused(words.replace("net.th", "one.th"), "mine/train has but one class, cat")
 
 
 def test_every_mistake_is_one_line(tmp_path):

@@ -227,5 +227,3 @@ def test_one_class_is_refused(root):
         shutil.rmtree(root / part / "bee")
     with pytest.raises(UserError, match=r"train has but one class, cow; add the folder of another one"):
         load(root)
-    with pytest.raises(UserError, match=r"train has but one class, cow; add the folder of another one"):
-        folder_to_evaluate(root, "val", 4)
