@@ -270,7 +270,7 @@ def test_a_folder_is_evaluated_tree_by_tree(tmp_path):
     refused(words, "there is no folder mine/test", "ask for other images")
     for tree in ("train", "val"):
         shutil.rmtree(tmp_path / "mine" / tree / "dog")
-    refused(words.replace("net.th", "one.th"), "mine/train has but one class, cat")
+    refused(words.replace("net.th", "one.th") + " --split validation", "mine/train has but one class, cat")
 
 
 def test_every_mistake_is_one_line(tmp_path):
